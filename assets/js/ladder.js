@@ -1,0 +1,457 @@
+// The page's own behaviour: tabs and links, live places, machine strip, dialogs. No dependency.
+//
+//   ladder.open("runs", {run: id})        go to a tab; the address follows, "back" works
+//   ladder.on("runs", (query) => …)       hear about it; called at once if that tab is open
+//   ladder.say("state.ready")             a sentence in the page's language
+//   ladder.ask("Delete it?", "Delete")    our own confirmation, a promise of true or false
+//   ladder.views.name = (element, data)   how a [data-ladder-live data-show="name"] is drawn
+//   ladder.morph(element, html)           change what differs, keep focus, scroll and open details
+(() => {
+  const ladder = window.ladder;
+  const $ = (selector, within = document) => within.querySelector(selector);
+  const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const url = (path) => new URL(path, document.baseURI);
+
+  ladder.say = (key, values = {}) =>
+    (window.ladder_words?.[key] ?? key).replace(/\{(\w+)\}/g, (_, name) => values[name] ?? "");
+
+  // ---- Gradio's page description: our words, and the tab the address asks for -----------------
+
+  const config = window.gradio_config;
+  const query = () => Object.fromEntries(new URLSearchParams(location.search));
+  if (config) {
+    const words = window.ladder_words ?? {};
+    config.i18n_translations = { en: words, zh: words, "zh-CN": words };
+    const tabs = config.components.find((c) => c.props?.elem_id === "ladder-tabs");
+    if (tabs) {
+      const known = childrenOf(config.layout, tabs.id)
+        .map((id) => config.components.find((c) => c.id === id)?.props.id);
+      ladder.tabs = known;
+      ladder.tab = [query().tab, tabs.props.selected, known[0]].find((id) => known.includes(id));
+      tabs.props.selected = ladder.tab;
+      config.title = title(ladder.tab);
+    }
+  }
+
+  function title(tab) {
+    return `${ladder.say(`tab.${tab}`)} · Ladder Studio`;
+  }
+
+  function childrenOf(node, id) {
+    if (node.id === id) return (node.children ?? []).map((child) => child.id);
+    return (node.children ?? []).map((child) => childrenOf(child, id)).find(Boolean);
+  }
+
+  // ---- tabs -----------------------------------------------------------------------------------
+
+  const listeners = new Map();
+  ladder.on = (tab, fn) => {
+    listeners.set(tab, [...(listeners.get(tab) ?? []), fn]);
+    if (ladder.tab === tab) fn(without(query(), "tab"));
+  };
+  ladder.open = (tab, extra = {}, { push = true } = {}) => {
+    if (!ladder.tabs?.includes(tab)) return; // not on this page, or not for this visitor
+    const address = new URL(location.href);
+    address.search = new URLSearchParams({ tab, ...extra }).toString();
+    if (push && address.href !== location.href) history.pushState(null, "", address);
+    show(tab);
+    for (const fn of listeners.get(tab) ?? []) fn(extra);
+  };
+
+  function show(tab) {
+    ladder.tab = tab;
+    $(`#tab-${CSS.escape(tab)}-button`)?.click();
+    mark();
+    window.scrollTo({ top: 0 });
+  }
+
+  function mark() {
+    for (const link of $$(".l-tab")) {
+      const on = link.dataset.ladderOpen === ladder.tab;
+      link.setAttribute("aria-selected", on);
+      link.tabIndex = on ? 0 : -1;
+      if (on) {
+        const bar = link.parentElement;
+        const left = link.offsetLeft - bar.clientWidth / 2 + link.clientWidth / 2;
+        bar.scrollTo({ left, behavior: "smooth" });
+        document.title = title(ladder.tab);
+      }
+    }
+  }
+
+  window.addEventListener("popstate", () => {
+    const { tab, ...rest } = query();
+    ladder.open(tab ?? ladder.tabs[0], rest, { push: false });
+  });
+
+  // ---- clicks ---------------------------------------------------------------------------------
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-ladder-open]");
+    if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
+      event.preventDefault();
+      const { ladderOpen, ...extra } = link.dataset;
+      ladder.open(ladderOpen, extra);
+      return;
+    }
+    const docs = event.target.closest("#ladder-api") && $("gradio-app footer button.show-api");
+    if (docs) {
+      event.preventDefault();
+      docs.click(); // Gradio's own link, which our style hides
+      return;
+    }
+    const copy = event.target.closest("[data-ladder-copy]");
+    if (copy) copyText(copy);
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const link = event.target.closest?.(".l-tab");
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!link || !step) return;
+    const all = $$(".l-tab");
+    const next = all[(all.indexOf(link) + step + all.length) % all.length];
+    next.focus();
+    next.click();
+  });
+
+  ladder.copy = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      // plain http from another machine has no clipboard API
+      const area = Object.assign(document.createElement("textarea"), { value: text });
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+
+  async function copyText(button) {
+    await ladder.copy(button.dataset.ladderCopy || $("pre", button.parentElement)?.innerText || "");
+    button.dataset.said = ladder.say("shell.copied");
+    setTimeout(() => delete button.dataset.said, 1500);
+  }
+
+  ladder.ask = (text, verb = ladder.say("shell.go_on"), { danger = true } = {}) =>
+    new Promise((resolve) => {
+      const box = document.createElement("dialog");
+      box.className = "l-dialog";
+      const say = Object.assign(document.createElement("p"), { textContent: text });
+      const row = Object.assign(document.createElement("div"), { className: "l-actions" });
+      const button = (label, kind, value) => {
+        const made = Object.assign(document.createElement("button"), {
+          textContent: label, className: `l-button ${kind}`, type: "button",
+        });
+        made.onclick = () => box.close(value);
+        row.append(made);
+        return made;
+      };
+      button(ladder.say("shell.cancel"), "", "no").autofocus = true;
+      button(verb, danger ? "danger-fill" : "primary", "yes");
+      box.append(say, row);
+      box.onclose = () => {
+        box.remove();
+        resolve(box.returnValue === "yes");
+      };
+      document.body.append(box);
+      box.showModal();
+    });
+
+  // Used by the HTML components of `studio.ui.actions`.
+  ladder.acts = (element, trigger) => {
+    element.addEventListener("click", async (event) => {
+      const button = event.target.closest("[data-act]");
+      if (!button || button.disabled) return;
+      event.preventDefault();
+      const { act, value = "", confirm } = button.dataset;
+      if (confirm && !(await ladder.ask(confirm, button.innerText.trim()))) return;
+      button.classList.add("l-busy");
+      setTimeout(() => button.classList.remove("l-busy"), 4000);
+      trigger("click", { act, value });
+    });
+  };
+
+  // ---- answers of the server ------------------------------------------------------------------
+
+  let silent = 0;
+  ladder.get = async (path, values = {}, options = {}) => {
+    const address = url(`ladder/${path}`);
+    for (const [key, value] of Object.entries(values)) address.searchParams.set(key, value);
+    let answer;
+    try {
+      answer = await fetch(address, { headers: { accept: "application/json" }, ...options });
+    } catch (error) {
+      if (error.name !== "AbortError" && ++silent === 2) banner("shell.offline", "bad");
+      throw error;
+    }
+    if (silent >= 2) banner("shell.back", "ok", 3000);
+    silent = 0;
+    if (answer.status === 401) banner("shell.session_over", "warn", 0, "shell.log_in_again");
+    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    return answer.json();
+  };
+
+  function banner(key, tone, ms = 0, link = "") {
+    const place = $("#ladder-banner");
+    if (!place) return;
+    place.textContent = ladder.say(key);
+    if (link) {
+      const a = Object.assign(document.createElement("a"), { textContent: ladder.say(link) });
+      a.href = location.href;
+      place.append(" ", a);
+    }
+    place.dataset.tone = tone;
+    place.hidden = false;
+    if (ms) setTimeout(() => (place.hidden = true), ms);
+  }
+
+  // ---- live places: they rest while they cannot be seen ---------------------------------------
+
+  const places = new WeakMap();
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const place = places.get(entry.target);
+      if (!place) continue;
+      place.visible = entry.isIntersecting;
+      if (place.visible) wake(place);
+    }
+  });
+
+  ladder.views = {
+    html(element, data) {
+      if (data.html === undefined) return;
+      if (data.version !== undefined && element.dataset.version === String(data.version)) return;
+      element.dataset.version = data.version ?? "";
+      ladder.morph(element, data.html);
+      element.classList.add("l-filled");
+    },
+  };
+
+  function adopt(element) {
+    const { ladderLive: route, first = "" } = element.dataset;
+    const known = places.get(element);
+    if (!known) {
+      places.set(element, { element, route, first, visible: false, timer: 0, busy: false, fails: 0 });
+      seen.observe(element);
+    } else if (known.route !== route || known.first !== first) {
+      // Gradio keeps an element and gives it another address: begin anew.
+      Object.assign(known, { route, first, fails: 0 });
+      if (first) element.dataset.query = first;
+      delete element.dataset.version;
+      wake(known);
+    }
+  }
+
+  async function wake(place) {
+    const { element } = place;
+    clearTimeout(place.timer);
+    if (!element.isConnected) return;
+    if (document.hidden || !place.visible || place.busy) return;
+    place.busy = true;
+    const data = element.dataset;
+    try {
+      const values = data.query ? JSON.parse(data.query) : {};
+      if (data.version) values.have = data.version;
+      const answer = await ladder.get(data.ladderLive, values);
+      if (element.isConnected) ladder.views[data.show || "html"]?.(element, answer);
+      place.fails = 0;
+      if (answer.final) return;
+    } catch {
+      place.fails += 1;
+    } finally {
+      place.busy = false;
+    }
+    const wait = Number(data.every || 2) * 1000 * Math.min(2 ** place.fails, 8);
+    place.timer = setTimeout(() => wake(place), wait);
+  }
+
+  ladder.refresh = (element) => {
+    const place = places.get(element);
+    if (place) wake(place);
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) for (const element of $$("[data-ladder-live]")) ladder.refresh(element);
+  });
+
+  // ---- change in place ------------------------------------------------------------------------
+
+  ladder.morph = (element, html) => {
+    const fresh = document.createElement(element.tagName);
+    fresh.innerHTML = html;
+    children(element, fresh);
+  };
+
+  function children(old, fresh) {
+    const want = [...fresh.childNodes];
+    want.forEach((node, index) => {
+      const have = old.childNodes[index];
+      if (!have) old.append(node);
+      else if (have.nodeType !== node.nodeType || have.nodeName !== node.nodeName
+        || (have.id ?? "") !== (node.id ?? "")) have.replaceWith(node);
+      else if (node.nodeType !== Node.ELEMENT_NODE) {
+        if (have.nodeValue !== node.nodeValue) have.nodeValue = node.nodeValue;
+      } else same(have, node);
+    });
+    while (old.childNodes.length > want.length) old.lastChild.remove();
+  }
+
+  function same(have, node) {
+    for (const { name } of [...have.attributes]) {
+      const kept = name === "open" && have.tagName === "DETAILS";
+      if (!node.hasAttribute(name) && !kept) have.removeAttribute(name);
+    }
+    for (const { name, value } of node.attributes) {
+      if (have.getAttribute(name) !== value) have.setAttribute(name, value);
+    }
+    const typing = have === document.activeElement && /INPUT|TEXTAREA|SELECT/.test(have.tagName);
+    if (!typing && !have.hasAttribute("data-ladder-keep")) children(have, node);
+  }
+
+  // ---- the machine strip ----------------------------------------------------------------------
+
+  const text = (name, content, className = "") => {
+    const node = document.createElement(name);
+    node.className = className;
+    node.textContent = content;
+    return node;
+  };
+
+  function meter(kind, label, fill, load, wrong) {
+    const node = text("button", "", `l-meter l-meter-${kind}`);
+    node.type = "button";
+    if (wrong) node.dataset.wrong = "";
+    const track = text("span", "", "l-meter-track");
+    const inside = text("i", "", "");
+    inside.style.width = `${Math.round(fill * 1000) / 10}%`;
+    inside.style.setProperty("--load", load ?? 0.5);
+    track.append(inside);
+    node.append(text("b", label), track);
+    return node;
+  }
+
+  function tip(title, facts, extra = []) {
+    const node = text("span", "", "l-tip");
+    node.append(text("strong", title));
+    for (const [key, value] of facts) {
+      const line = text("span", "", "l-tip-line");
+      line.append(text("span", key), text("span", value));
+      node.append(line);
+    }
+    node.append(...extra);
+    return node;
+  }
+
+  ladder.views.strip = (element, data) => {
+    const fresh = document.createElement("div");
+    for (const card of data.cards) {
+      const node = meter("card", card.label, card.fill, card.load, card.wrong);
+      const who = card.holders.map(({ run, name }) => {
+        const line = text("span", name, run ? "l-tip-run" : "l-tip-other");
+        return line;
+      });
+      if (!who.length && card.fill < 0.02) who.push(text("span", ladder.say("strip.free"), "l-tip-other"));
+      if (card.wrong) who.unshift(text("span", card.wrong, "l-tip-wrong"));
+      const run = card.holders.find((holder) => holder.run)?.run;
+      if (run) node.dataset.ladderOpen = "runs", node.dataset.run = run;
+      else node.dataset.ladderOpen = "machine";
+      node.setAttribute("aria-label", `${card.title}, ${card.facts.map((f) => f.join(" ")).join(", ")}`
+        + (who.length ? `, ${who.map((n) => n.textContent).join(", ")}` : ""));
+      node.append(tip(card.title, card.facts, who));
+      fresh.append(node);
+    }
+    if (!data.cards.length) {
+      const none = text("span", ladder.say("strip.no_cards"), "l-meter-none");
+      none.title = ladder.say("strip.no_cards_hint");
+      fresh.append(none);
+    }
+    const cpu = meter("host", ladder.say("strip.cpu"), data.cpu.fill, 0.5, "");
+    cpu.append(tip(ladder.say("strip.cpu"), [[ladder.say("strip.load"), data.cpu.text]]));
+    const ram = meter("host", ladder.say("strip.ram"), data.ram.fill, 0.5, data.ram.wrong);
+    ram.append(tip(ladder.say("strip.ram"), [[data.ram.wrong || ladder.say("strip.ram"), data.ram.text]]));
+    for (const node of [cpu, ram]) node.dataset.ladderOpen = "machine";
+    fresh.append(cpu, ram);
+    children(element, fresh);
+    element.dataset.cards = data.cards.length;
+  };
+
+  // ---- start ----------------------------------------------------------------------------------
+
+  function times() {
+    const now = Date.now() / 1000;
+    for (const node of $$("time[data-ladder-at]")) {
+      const said = ago(now - Number(node.dataset.ladderAt));
+      if (node.textContent !== said) node.textContent = said;
+    }
+  }
+
+  function ago(span) {
+    const distance = Math.abs(span);
+    if (distance < 5) return ladder.say("time.now");
+    const [unit, length] = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]]
+      .find(([, size]) => distance >= size);
+    const n = Math.floor(distance / length);
+    return ladder.say(span > 0 ? "time.ago" : "time.in", { span: ladder.say(`unit.${unit}`, { n }) });
+  }
+
+  function themeButton() {
+    const button = $("#ladder-theme");
+    if (!button) return;
+    const order = ["auto", "light", "dark"];
+    const tell = () => {
+      button.dataset.now = ladder.theme();
+      const said = `${ladder.say("shell.theme.label")}: ${ladder.say(`shell.theme.${ladder.theme()}`)}`;
+      button.title = said;
+      button.setAttribute("aria-label", said);
+    };
+    button.onclick = () => {
+      ladder.setTheme(order[(order.indexOf(ladder.theme()) + 1) % order.length]);
+      tell();
+    };
+    tell();
+  }
+
+  function without(table, key) {
+    const { [key]: _, ...rest } = table;
+    return rest;
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    themeButton();
+    mark();
+    const strip = $("#ladder-strip");
+    if (strip) {
+      Object.assign(strip.dataset, { ladderLive: "machine", every: "2", show: "strip" });
+      adopt(strip);
+    }
+    setInterval(times, 5000);
+    setTimeout(() => {
+      const opening = $("#ladder-opening p");
+      if (opening) opening.textContent = ladder.say("shell.slow");
+    }, 8000);
+    const watch = () => {
+      for (const element of $$("[data-ladder-live]")) adopt(element);
+      for (const button of $$("[data-ladder-copy]:not([aria-label])")) {
+        button.title = ladder.say("shell.copy");
+        button.setAttribute("aria-label", button.title);
+      }
+      for (const head of $$(".toast-title")) {
+        // Gradio heads its toasts with the level, in English only
+        const word = [...head.childNodes].find((node) => node.nodeType === Node.TEXT_NODE && node.nodeValue.trim());
+        const said = window.ladder_words?.[`toast.${word?.nodeValue.trim().toLowerCase()}`];
+        if (said && word.nodeValue !== said) word.nodeValue = said;
+      }
+      const opening = $("#ladder-opening");
+      if (opening && $("#ladder-tabs")) {
+        opening.remove();
+        document.documentElement.classList.add("l-opened");
+        if (ladder.tab) $(`#tab-${CSS.escape(ladder.tab)}-button[aria-selected=false]`)?.click();
+      }
+    };
+    new MutationObserver(watch).observe(document.body, {
+      childList: true, subtree: true, attributeFilter: ["data-ladder-live", "data-first"],
+    });
+    watch();
+  });
+})();

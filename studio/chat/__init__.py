@@ -1,0 +1,1 @@
+"""Chat with anything that speaks OpenAI's protocol: client, answers, conversations, endpoints."""

@@ -1,0 +1,1 @@
+"""Words everyone shares: errors, settings, frozen specs, recipes, discovery. Imports nobody."""

@@ -1,0 +1,161 @@
+"""Names of LLaMA-Factory 0.9.5's conversation templates, and which model each is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from studio.core.errors import RecipeInvalid
+from studio.core.recipes import did_you_mean
+from studio.engines.engine import is_local, model_type, resolve_path
+
+TEMPLATES = [
+    "aeva",
+    "alpaca",
+    "bailing",
+    "bailing_v2",
+    "breeze",
+    "chatglm3",
+    "chatml",
+    "chatml_de",
+    "cohere",
+    "cpm4",
+    "dbrx",
+    "deepseek",
+    "deepseek3",
+    "deepseekcoder",
+    "deepseekr1",
+    "default",
+    "dots_ocr",
+    "empty",
+    "ernie",
+    "ernie_nothink",
+    "ernie_vl",
+    "exaone",
+    "falcon",
+    "falcon_h1",
+    "fewshot",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3n",
+    "gemma4",
+    "gemma4n",
+    "glm4",
+    "glm4_5v",
+    "glm4_7",
+    "glm4_moe",
+    "glm4v",
+    "glm_ocr",
+    "glmz1",
+    "gpt_oss",
+    "granite3",
+    "granite3_vision",
+    "granite4",
+    "hunyuan",
+    "hunyuan_small",
+    "hy3",
+    "index",
+    "intern2",
+    "intern_s1",
+    "intern_vl",
+    "keye_vl",
+    "kimi_vl",
+    "lfm2",
+    "lfm2_vl",
+    "llama2",
+    "llama2_zh",
+    "llama3",
+    "llama4",
+    "llava",
+    "llava_next",
+    "llava_next_llama3",
+    "llava_next_mistral",
+    "llava_next_qwen",
+    "llava_next_video",
+    "llava_next_video_mistral",
+    "llava_next_video_yi",
+    "llava_next_yi",
+    "mimo",
+    "mimo_v2",
+    "mimo_vl",
+    "minicpm_o",
+    "minicpm_v",
+    "minicpm_v_4_6",
+    "minimax1",
+    "minimax2",
+    "ministral",
+    "ministral3",
+    "mistral",
+    "mistral_small",
+    "mllama",
+    "moonlight",
+    "olmo",
+    "openchat",
+    "openchat-3.6",
+    "opencoder",
+    "paligemma",
+    "paligemma_chat",
+    "phi",
+    "phi4",
+    "phi4_mini",
+    "phi_small",
+    "pixtral",
+    "qwen",
+    "qwen2_audio",
+    "qwen2_omni",
+    "qwen2_vl",
+    "qwen3",
+    "qwen3_5",
+    "qwen3_5_nothink",
+    "qwen3_6",
+    "qwen3_nothink",
+    "qwen3_omni",
+    "qwen3_omni_nothink",
+    "qwen3_vl",
+    "qwen3_vl_nothink",
+    "sailor",
+    "seed_coder",
+    "seed_oss",
+    "smollm",
+    "smollm2",
+    "solar",
+    "starchat",
+    "telechat2",
+    "vicuna",
+    "video_llava",
+    "xuanyuan",
+    "yi",
+    "yi_vl",
+    "youtu",
+    "youtu_vl",
+    "yuan",
+    "zephyr",
+]
+"""Every template that release registers, in alphabetical order."""
+
+BY_MODEL_TYPE = {
+    "qwen2": ("qwen", "deepseekr1", "default", "empty", "chatml"),
+    "qwen2_vl": ("qwen2_vl",),
+    "qwen2_5_vl": ("qwen2_vl",),
+    "qwen3": ("qwen3", "qwen3_nothink", "qwen", "deepseekr1"),
+    "llama": ("llama3", "llama2", "llama2_zh", "deepseekr1", "yi", "vicuna", "default", "empty"),
+}
+"""Templates that fit the models people use here most; other families are not judged."""
+
+
+def check_template(template: str, model: str, root: Path) -> None:
+    """Raise RecipeInvalid for an unknown template, or one made for another family of models."""
+    if template not in TEMPLATES:
+        raise RecipeInvalid(
+            f"LLaMA-Factory has no template {template!r}.",
+            hint=did_you_mean(template, TEMPLATES) or "Qwen2.5: qwen. Qwen2-VL: qwen2_vl.",
+        )
+    if not is_local(model):
+        return
+    kind = model_type(Path(resolve_path(model, str(root))))
+    fitting = BY_MODEL_TYPE.get(kind, ())
+    if fitting and template not in fitting:
+        raise RecipeInvalid(
+            f"Template {template} does not fit a {kind} model: it would talk nonsense.",
+            hint=f"Use {fitting[0]}.",
+        )

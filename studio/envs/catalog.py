@@ -1,0 +1,129 @@
+"""Which environments exist and what each must be able to import. The pins are in locks/."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from studio.core.errors import NotFound
+from studio.envs import shims
+
+Variant = Literal["cpu", "cuda"]
+
+LOCKS = Path(__file__).parent / "locks"
+
+
+SELDOM = (
+    "transformers/models/",
+    "!transformers/models/auto/",
+    "!transformers/models/qwen",
+    "pygments/lexers/",
+    "sympy/physics/",
+    "sympy/stats/",
+)
+"""Files of packages shared by engines that starts do not import; one model needs five of them."""
+
+
+class Gib(NamedTuple):
+    """A size in GiB for each variant."""
+
+    cpu: float
+    cuda: float
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What one engine's environment is made of and how to tell that it works."""
+
+    name: str
+    title: str
+    imports: tuple[str, ...]
+    """Modules whose import proves the environment: the engine and what breaks first."""
+    distribution: str
+    """Distribution that carries the engine's version."""
+    script: str
+    """Console script of the engine, looked for beside the interpreter."""
+    size_gib: Gib
+    """Disk the finished environment takes; measured for cpu, estimated for cuda."""
+    download_gib: Gib
+    """What a first build downloads; measured for cpu, estimated for cuda."""
+    report: tuple[str, ...] = ()
+    """Further distributions whose versions are worth showing."""
+    shims: tuple[str, ...] = ()
+    """Patches of studio/envs/shims that the CPU variant needs."""
+    seldom: tuple[str, ...] = ()
+    """Paths in site-packages that a start does not import, so they are not compiled beforehand;
+    a leading `!` makes an exception."""
+    build_env: tuple[tuple[str, str], ...] = ()
+    """Variables for source packages that are compiled during the build."""
+    cuda_driver: int = 0
+    """Oldest NVIDIA driver the CUDA variant runs with; 0 leaves the choice to the lock's torch."""
+    locks: Path = LOCKS
+    """Folder of `NAME.VARIANT.txt`."""
+
+    def lock(self, variant: Variant) -> Path:
+        """Return the complete list of pins of a variant."""
+        return self.locks / f"{self.name}.{variant}.txt"
+
+    def shims_for(self, variant: Variant) -> tuple[str, ...]:
+        """Return the patches a variant needs; CUDA wheels need none."""
+        return self.shims if variant == "cpu" else ()
+
+    def lock_sha256(self, variant: Variant) -> str:
+        """Return the digest of the lock and of the shims: another digest makes a build stale."""
+        digest = hashlib.sha256(self.lock(variant).read_bytes())
+        for shim in self.shims_for(variant):
+            digest.update(shims.digest(shim))
+        return digest.hexdigest()
+
+
+VLLM = EnvSpec(
+    name="vllm",
+    title="vLLM",
+    imports=("vllm.entrypoints.cli.main", "torchvision"),
+    distribution="vllm",
+    script="vllm",
+    size_gib=Gib(cpu=2.3, cuda=12),
+    download_gib=Gib(cpu=0.5, cuda=5),
+    report=("torch", "transformers"),
+    shims=("cpu_ops", "vllm_name"),
+    seldom=(
+        *SELDOM,
+        "vllm/models/",
+        "openai/resources/",
+        "anthropic/",
+        "numba/",
+        "llvmlite/",
+        "sentry_sdk/",
+        "supervisor/",
+    ),
+    cuda_driver=580,
+)
+
+LLAMAFACTORY = EnvSpec(
+    name="llamafactory",
+    title="LLaMA-Factory",
+    imports=("llamafactory.data.mm_plugin",),
+    distribution="llamafactory",
+    script="llamafactory-cli",
+    size_gib=Gib(cpu=2.2, cuda=8),
+    download_gib=Gib(cpu=0.6, cuda=4),
+    report=("torch", "transformers", "accelerate", "deepspeed", "peft", "trl"),
+    shims=("cpu_ops",),
+    seldom=(*SELDOM, "modelscope/", "jieba/posseg/", "fontTools/ttLib/"),
+    build_env=(("DS_BUILD_OPS", "0"),),
+)
+
+CATALOG: dict[str, EnvSpec] = {spec.name: spec for spec in (VLLM, LLAMAFACTORY)}
+
+
+def find(name: str, catalog: dict[str, EnvSpec] = CATALOG) -> EnvSpec:
+    """Return an environment's spec; raise NotFound with the names there are."""
+    try:
+        return catalog[name]
+    except KeyError:
+        raise NotFound(
+            f"There is no environment named {name}.", hint=f"There are: {', '.join(catalog)}."
+        ) from None

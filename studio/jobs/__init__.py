@@ -1,0 +1,1 @@
+"""Runs: the process contract. `jobs.Jobs` is the only door; `shim/` supervises, one per run."""

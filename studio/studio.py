@@ -1,0 +1,285 @@
+"""The one object that is passed around: settings, runs, environments, engines and recipes.
+
+`launch` is the way in for the page, the command line, the API and the tests alike; each of them
+turns what it has into settings and comes here.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from studio import __version__
+from studio.chat.external import ExternalEndpoints
+from studio.core.discover import load_subclasses
+from studio.core.errors import EnvMissing, NotFound, RecipeInvalid
+from studio.core.ids import new_id
+from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
+from studio.core.settings import ROOT, Settings
+from studio.core.spec import Endpoint, Interpreter, Placement, Resources, RunSpec
+from studio.engines.engine import Engine, EngineConfig, Point, Progress
+from studio.envs.envs import Envs, EnvState
+from studio.jobs import ports
+from studio.jobs.jobs import Jobs, Run
+from studio.jobs.rundir import script
+from studio.jobs.shim import cards as gpu
+from studio.planner.known import known
+
+ENV_BUILD = "env-build"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """What a person asks for: an engine, its settings, and where it should run."""
+
+    engine: str
+    settings: dict[str, Any]
+    name: str = ""
+    title: str = ""
+    recipe: str | None = None
+    cards: int | list[int] | None = None
+    """How many idle cards, or which ones; None lets the engine say."""
+    relaunch_of: str | None = None
+
+
+class Studio:
+    """Everything a tab or a command needs. Built once, in `studio.cli`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.jobs = Jobs(settings)
+        self.envs = Envs(settings, self.jobs.store)
+        self.recipes = Recipes(settings.recipes_dir)
+        self.external = ExternalEndpoints(self.jobs.store)
+
+    @cached_property
+    def engines(self) -> dict[str, Engine]:
+        """Every engine by id: our own files and other distributions' entry points."""
+        found = load_subclasses("studio.engines", Engine, "studio.engines")
+        return {engine.id: engine for engine in (cls() for cls in found)}
+
+    # in -----------------------------------------------------------------------------------------
+
+    def launch(self, ask: Launch) -> Run:
+        """Check, build the missing environment first if need be, and submit."""
+        engine, config = self.validate(ask.engine, ask.settings)
+        engine.check(config, ROOT)
+        after = self._environment_first(engine)
+        run_id = new_id()
+        port = None
+        if engine.serves:
+            port = self.jobs.reserve_port(run_id, _port(config), _host(config))
+        try:
+            return self.jobs.submit(self._spec(ask, engine, config, run_id, port, after))
+        except BaseException:
+            if port is not None:
+                ports.release(self.jobs.store, run_id)
+            raise
+
+    def preview(self, ask: Launch) -> RunSpec:
+        """Return the spec that `launch` would submit now, without touching anything."""
+        engine, config = self.validate(ask.engine, ask.settings)
+        port = None
+        if engine.serves:
+            port = _port(config) or ports.peek(self.jobs.store, _host(config))
+        return self._spec(ask, engine, config, new_id(), port, ())
+
+    def preview_script(self, ask: Launch) -> str:
+        """Return the shell script of a launch, the argv byte for byte as it would run."""
+        return script(self.preview(ask))
+
+    def launch_recipe(self, name: str, overrides: dict[str, Any] | None = None) -> Run:
+        """Launch a recipe by name or path, with some settings changed."""
+        return self.launch(self.ask_for(self.recipes.get(name), overrides))
+
+    def ask_for(self, recipe: Recipe, overrides: dict[str, Any] | None = None) -> Launch:
+        """Turn a recipe and changed settings into a launch; `cards` may be changed as well."""
+        changes = dict(overrides or {})
+        cards = changes.pop("cards", recipe.cards)
+        return Launch(
+            engine=recipe.engine,
+            settings={**recipe.settings, **changes},
+            name=recipe.name.rpartition("/")[2],
+            title=recipe.title.en,
+            recipe=recipe.name,
+            cards=cards,
+        )
+
+    def relaunch(self, run_id: str, overrides: dict[str, Any] | None = None) -> Run:
+        """Launch a run's frozen settings again, some of them changed."""
+        spec = self.jobs.get(run_id).spec
+        if spec.engine == ENV_BUILD:
+            return self.build_env(spec.env_name)
+        need = spec.resources
+        cards = list(need.gpu_ids) if need.gpu_ids is not None else need.num_gpus or None
+        return self.launch(
+            Launch(
+                engine=spec.engine,
+                settings={**spec.config, **(overrides or {})},
+                name=spec.name,
+                title=spec.title,
+                recipe=spec.recipe,
+                cards=cards,
+                relaunch_of=spec.id,
+            )
+        )
+
+    def build_env(self, name: str, *, fresh: bool = False) -> Run:
+        """Build or repair an environment as a run; one under way is returned as it is."""
+        under_way = self._build_under_way(name)
+        if under_way is not None:
+            return under_way
+        argv = list(self.envs.build_argv(name, fresh=fresh))
+        ask = Launch(
+            engine=ENV_BUILD,
+            settings={"name": name, "argv": argv},
+            name=f"env-{name}",
+            title=f"Build the {name} environment",
+        )
+        engine, config = self.validate(ask.engine, ask.settings)
+        return self.jobs.submit(self._spec(ask, engine, config, new_id(), None, (), env_name=name))
+
+    def validate(self, engine_id: str, settings: dict[str, Any]) -> tuple[Engine, EngineConfig]:
+        """Return the engine and its checked config; raise NotFound or RecipeInvalid."""
+        engine = self.engine(engine_id)
+        return engine, check_settings(engine.Config, settings, f"settings of {engine.title}")
+
+    # out ----------------------------------------------------------------------------------------
+
+    def plan(self, ask: Launch) -> dict[str, Any]:
+        """Return what is known about a launch before it happens."""
+        spec = self.preview(ask)
+        state = str(self.envs.status(spec.env_name).state) if spec.env_name else ""
+        return known(
+            spec,
+            root=ROOT,
+            home=self.settings.home,
+            env_state=state,
+            cards=len(gpu.read_cards()),
+        )
+
+    def engine(self, engine_id: str) -> Engine:
+        """Return an engine by id; raise NotFound with the nearest name."""
+        try:
+            return self.engines[engine_id]
+        except KeyError:
+            known = sorted(self.engines)
+            raise NotFound(
+                f"There is no engine {engine_id!r}.",
+                hint=did_you_mean(engine_id, known) or f"There are: {', '.join(known)}.",
+            ) from None
+
+    def first_run(self) -> Recipe:
+        """Return the recipe offered to somebody who has never run anything."""
+        for recipe in self.recipes.list():
+            if recipe.first:
+                return recipe
+        raise NotFound("No recipe is marked `first: true`.")
+
+    def endpoints(self, kind: str = "chat") -> list[Endpoint]:
+        """Return what answers: READY runs first, then the external URLs."""
+        return [*self.jobs.endpoints(kind), *self.external.list(kind)]
+
+    def progress(self, run_id: str) -> Progress | None:
+        """Return how far a run is, when its engine tells."""
+        run = self.jobs.get(run_id)
+        engine = self.engines.get(run.spec.engine)
+        return engine.progress(run.dir) if engine else None
+
+    def points(self, run_id: str) -> Iterable[Point]:
+        """Return the values of a run's curves so far."""
+        run = self.jobs.get(run_id)
+        engine = self.engines.get(run.spec.engine)
+        return engine.points(run.dir) if engine else ()
+
+    # inside -------------------------------------------------------------------------------------
+
+    def _spec(
+        self,
+        ask: Launch,
+        engine: Engine,
+        config: EngineConfig,
+        run_id: str,
+        port: int | None,
+        after: tuple[str, ...],
+        env_name: str = "",
+    ) -> RunSpec:
+        interpreter = self._interpreter(engine)
+        has_gpu = self.envs.variant() == "cuda"
+        place = Placement(
+            interpreter=interpreter,
+            host=_host(config),
+            port=port,
+            root=str(ROOT),
+            has_gpu=has_gpu,
+        )
+        return RunSpec(
+            id=run_id,
+            name=ask.name or engine.id,
+            title=ask.title or engine.title,
+            engine=engine.id,
+            recipe=ask.recipe,
+            config=config.model_dump(mode="json"),
+            command=engine.command(config, place),
+            resources=_resources(ask.cards, engine.resources(config, has_gpu)),
+            serves=engine.serves,
+            probe=engine.probe(config),
+            stop=engine.stop(config),
+            endpoint=engine.endpoint(config),
+            host=_host(config),
+            port=port,
+            after=after,
+            env_name=env_name or (engine.env.name if engine.env else ""),
+            bin_dir=str(Path(interpreter.python).parent) if engine.env else "",
+            created_at=time.time(),
+            studio_version=__version__,
+            relaunch_of=ask.relaunch_of,
+        )
+
+    def _interpreter(self, engine: Engine) -> Interpreter:
+        if engine.env is None:
+            return Interpreter(name="studio", python="python", scripts=False)
+        try:
+            return self.envs.interpreter(engine.env.name)
+        except EnvMissing:
+            return self.envs.planned(engine.env.name)
+
+    def _environment_first(self, engine: Engine) -> tuple[str, ...]:
+        """Return the build a launch has to wait for, starting it when the environment is not up."""
+        if engine.env is None:
+            return ()
+        status = self.envs.status(engine.env.name)
+        if status.state in (EnvState.READY, EnvState.STALE):
+            return ()
+        return (self.build_env(engine.env.name).id,)
+
+    def _build_under_way(self, name: str) -> Run | None:
+        for run in self.jobs.list(engine=ENV_BUILD, limit=20):
+            if run.spec.env_name == name and run.state.alive:
+                return run
+        return None
+
+
+def _port(config: EngineConfig) -> int | None:
+    return getattr(config, "port", None)
+
+
+def _host(config: EngineConfig) -> str:
+    return getattr(config, "host", "127.0.0.1")
+
+
+def _resources(cards: int | list[int] | None, wanted: Resources) -> Resources:
+    """Let the person's cards win over the engine's own count."""
+    if cards is None:
+        return wanted
+    if isinstance(cards, int):
+        if cards < 0:
+            raise RecipeInvalid(f"cards = {cards}: a number of cards cannot be negative.")
+        return Resources(num_gpus=cards)
+    if len(set(cards)) != len(cards):
+        raise RecipeInvalid(f"cards = {cards}: a card is named twice.")
+    return Resources(num_gpus=len(cards), gpu_ids=tuple(cards))

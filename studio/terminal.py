@@ -1,0 +1,67 @@
+"""What the commands share: the studio they work on, tables, JSON, and following a log."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from studio.core.errors import RecipeInvalid
+from studio.core.settings import Settings
+from studio.core.spec import State
+from studio.jobs.jobs import Run
+from studio.jobs.logs import read_from
+from studio.studio import Studio
+
+Home = Annotated[Path | None, typer.Option("--home", help="Folder for runs, envs and chats.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def open_studio(home: Path | None, **given: Any) -> Studio:
+    """Return the studio of a home; raise RecipeInvalid for an option that cannot be used."""
+    if home is not None:
+        given["home"] = home.expanduser().absolute()
+    try:
+        return Studio(Settings(**{key: value for key, value in given.items() if value is not None}))
+    except ValueError as error:
+        raise RecipeInvalid(f"An option cannot be used: {error}") from error
+
+
+def follow_run(
+    studio: Studio, run_id: str, *, quiet: bool = False, until_ready: bool = False
+) -> Run:
+    """Print a run's log, and before it those of the runs it waits for, until it ends."""
+    for other in studio.jobs.get(run_id).spec.after:
+        follow_run(studio, other, quiet=quiet)
+    offset, found = 0, studio.jobs.get(run_id)
+    while True:
+        found = studio.jobs.get(run_id)
+        over = not found.state.alive or (until_ready and found.state is State.READY)
+        while True:
+            chunk = read_from(found.dir.log, offset)
+            if chunk.offset == offset:
+                break
+            offset = chunk.offset
+            if not quiet:
+                sys.stdout.write(chunk.text)
+                sys.stdout.flush()
+        if over:
+            return found
+        time.sleep(0.2)
+
+
+def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Print rows under their heads, in columns."""
+    cells = [head, *[tuple(str(cell) for cell in row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    for row in cells:
+        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON."""
+    print(json.dumps(value, ensure_ascii=False, indent=2, default=str))

@@ -1,0 +1,1 @@
+"""The page: shell, words, widgets and the gate. The only part of studio/ that imports gradio."""

@@ -1,0 +1,87 @@
+"""The page as it is opened, and the list of conversations: open, new, rename, delete, search."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import gradio as gr
+
+from studio.chat.desk import Desk
+from studio.ui import chat_side
+from studio.ui.chat_parts import Out, Parts, idle, person_of
+from studio.ui.chat_pickers import Pickers
+from studio.ui.chat_talk import Talk
+from studio.ui.i18n import lang_of
+
+
+class Shelf:
+    """The handlers of what lies beside the chat."""
+
+    def __init__(self, desk: Desk, parts: Parts, talk: Talk, pickers: Pickers) -> None:
+        self._desk = desk
+        self._parts = parts
+        self._talk = talk
+        self._pickers = pickers
+
+    def arrive(
+        self, event: gr.EventData, request: gr.Request, conversation: str, endpoint: str | None
+    ) -> Out:
+        """Fill the page when it is opened: what runs, the list, the last conversation."""
+        person, lang = person_of(request), lang_of(request)
+        asked: dict[str, Any] = event._data.get("query") or {}
+        heads = self._desk.conversations(person).list()
+        wanted = asked.get("conversation") or conversation or (heads[0].id if heads else "")
+        out = self._pickers.offer(person, lang, asked.get("endpoint") or endpoint or "")
+        out[self._parts.listing] = chat_side.listing(lang, heads, wanted)
+        if wanted != conversation and any(head.id == wanted for head in heads):
+            shown = self._talk.shown(person, lang, wanted)
+            left = self._parts.left
+            # One component takes one update: the messages join what the pickers say about it.
+            shown[left] = {**out.get(left, gr.update()), "value": shown[left]}
+            out |= shown
+        return out
+
+    def new(self, request: gr.Request) -> Out:
+        """Begin a new conversation; its file is made with the first question."""
+        person, lang, parts = person_of(request), lang_of(request), self._parts
+        heads = self._desk.conversations(person).list()
+        return {
+            parts.conversation: "",
+            parts.left: [],
+            parts.right: [],
+            parts.box: idle(""),
+            parts.listing: chat_side.listing(lang, heads, ""),
+        }
+
+    def act(self, event: gr.EventData, request: gr.Request, conversation: str, find: str) -> Out:
+        """Do what a button says: open, draw all of it, rename, delete, list all."""
+        person, lang, parts = person_of(request), lang_of(request), self._parts
+        store = self._desk.conversations(person)
+        act, value = event.act, event.value
+        out: Out = {}
+        if act in ("open", "earlier"):
+            conversation = value or conversation
+            out = self._talk.shown(person, lang, conversation, every=act == "earlier")
+            out |= {parts.talk: gr.update(visible=True), parts.start: gr.update(visible=False)}
+        elif act == "rename":
+            asked = json.loads(value)
+            store.rename(str(asked["id"]), str(asked["title"]))
+        elif act == "delete":
+            self._desk.stop(person, value)
+            store.delete(value)
+            if value == conversation:
+                conversation, out = "", self.new(request)
+        if find.strip():
+            out[parts.listing] = chat_side.found(lang, store.search(find), conversation)
+        else:
+            heads, every = store.list(), act == "all"
+            out[parts.listing] = chat_side.listing(lang, heads, conversation, every=every)
+        return out
+
+    def search(self, request: gr.Request, find: str, conversation: str) -> str:
+        """Show the conversations that contain the words."""
+        store, lang = self._desk.conversations(person_of(request)), lang_of(request)
+        if not find.strip():
+            return chat_side.listing(lang, store.list(), conversation)
+        return chat_side.found(lang, store.search(find), conversation)

@@ -1,0 +1,117 @@
+"""Fixtures everyone uses: a home of one's own, fake engines, fake cards, and no survivors."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.core.ids import new_id
+from studio.core.settings import Settings
+from studio.core.spec import Command, RunSpec
+from studio.jobs.jobs import Jobs, Run
+from studio.jobs.shim import procs
+
+FAKES = Path(__file__).parent / "fakes"
+
+
+FAST_WORKERS = 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the fast subset in parallel: it mostly waits. Real engines go one after the other."""
+    if hasattr(config, "workerinput"):
+        return
+    chosen = config.option.markexpr or ""
+    fast = "not engine" in chosen and "not browser" in chosen
+    if fast and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+        config.option.numprocesses = FAST_WORKERS
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests that need a card out unless `-m gpu` asks for them."""
+    if "gpu" in (config.option.markexpr or ""):
+        return
+    needing = [item for item in items if item.get_closest_marker("gpu")]
+    if needing:
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if item not in needing]
+
+
+@pytest.fixture(autouse=True)
+def no_outside_help(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep tests away from the real home, real cards and the network."""
+    for name in list(os.environ):
+        if name.startswith("LADDER_") and not name.startswith("LADDER_TEST_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings whose home is empty and temporary."""
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def jobs(settings: Settings) -> Iterator[Jobs]:
+    """A door to runs; whatever still lives at the end is a failure of the test."""
+    door = Jobs(settings)
+    yield door
+    left = {}
+    for run in door.list():
+        if run.state.alive:
+            door.stop(run.id, now=True)
+            door.wait(run.id, timeout_s=30)
+        survivors = procs.marked(run.id)
+        if survivors:
+            left[run.spec.name] = survivors
+    assert not left, f"processes outlived their runs: {left}"
+
+
+@pytest.fixture
+def fake_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Give the machine cards through a fake nvidia-smi: `fake_cards({"used": 4}, ...)`."""
+    table = tmp_path / "cards.json"
+    monkeypatch.setenv("FAKE_CARDS", str(table))
+    monkeypatch.setenv("PATH", f"{FAKES / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+    def put(*cards: dict[str, Any]) -> None:
+        fresh = table.with_suffix(".new")
+        fresh.write_text(json.dumps(list(cards)))
+        fresh.replace(table)
+
+    return put
+
+
+def fake(name: str, *arguments: object) -> tuple[str, ...]:
+    """Return the argv of a fake engine."""
+    return (sys.executable, str(FAKES / f"{name}.py"), *map(str, arguments))
+
+
+def spec(name: str, *arguments: object, **fields: Any) -> RunSpec:
+    """Return a spec that runs a fake engine."""
+    return RunSpec(
+        id=new_id(),
+        name=name,
+        engine="fake",
+        command=Command(argv=fake(name, *arguments), env=fields.pop("env", {})),
+        created_at=time.time(),
+        **fields,
+    )
+
+
+def wait_log(run: Run, text: str, timeout_s: float = 20.0) -> None:
+    """Wait until a run's log says `text`."""
+    until = time.monotonic() + timeout_s
+    while text not in run.dir.log.read_text(errors="replace"):
+        assert time.monotonic() < until, f"{text!r} never came: {run.dir.log.read_text()[-500:]}"
+        time.sleep(0.02)
