@@ -33,21 +33,33 @@ class PortHold:
             claim.close()
             return False
         self._claim = claim
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        tcp = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            tcp.bind((self._host, self._port))
-        except OSError:
-            tcp.close()
-            return False
-        self._tcp = tcp
-        return True
+        self._tcp = _bound(self._host, self._port)
+        return self._tcp is not None
 
     def let_listen(self) -> None:
         """Give the TCP port to the server that is about to start; the claim stays."""
         if self._tcp is not None:
             self._tcp.close()
             self._tcp = None
+
+
+def _bound(host: str, port: int) -> socket.socket | None:
+    """Bind the port, alone if possible; None when another program listens on it.
+
+    A server that ended a moment ago leaves connections in TIME_WAIT, which refuse a plain bind for
+    a minute; SO_REUSEADDR passes them, as the coming server's own bind will.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for reuse in (0, 1):
+        tcp = socket.socket(family, socket.SOCK_STREAM)
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, reuse)
+        try:
+            tcp.bind((host, port))
+        except OSError:
+            tcp.close()
+        else:
+            return tcp
+    return None
 
 
 def claimed(port: int) -> bool:
