@@ -228,6 +228,7 @@ class Studio:
             resources=_resources(ask.cards, engine.resources(config, has_gpu)),
             serves=engine.serves,
             probe=engine.probe(config),
+            scrape=engine.scrape(config),
             stop=engine.stop(config),
             endpoint=engine.endpoint(config),
             host=_host(config),

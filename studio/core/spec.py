@@ -65,6 +65,8 @@ class Placement(Frozen):
     """Absolute folder that a recipe's relative paths start from."""
     has_gpu: bool = False
     """True when the machine has cards the engine can use."""
+    flags: frozenset[str] | None = None
+    """Every `--flag` the engine of that environment knows; None while nobody has asked it."""
 
 
 class Command(Frozen):
@@ -93,6 +95,14 @@ class Probe(Frozen):
     timeout_s: float = 1800.0
 
 
+class Scrape(Frozen):
+    """Where a server tells Prometheus its figures, and which of them are kept for the curves."""
+
+    path: str = "/metrics"
+    prefixes: tuple[str, ...] = ()
+    """Names of metric families that are kept, by their beginning; all others are dropped."""
+
+
 class StopStep(Frozen):
     """One rung of the stop ladder."""
 
@@ -103,12 +113,56 @@ class StopStep(Frozen):
     label: str = ""
 
 
+class Pictures(Frozen):
+    """How a vision-language model cuts a picture into tokens; sides in pixels."""
+
+    patch: int = 14
+    merge: int = 2
+    """Patches per side that become one token."""
+    min_pixels: int = 3136
+    max_pixels: int = 12845056
+    most: int | None = None
+    """Pictures allowed in one request; None: the server's own limit."""
+
+
 class EndpointSpec(Frozen):
     """What a serving run offers once it is ready."""
 
     kind: Literal["chat", "images"]
     models: tuple[str, ...]
     path: str = "/v1"
+    pictures: Pictures | None = None
+    """How it sees; None for a model that reads text alone."""
+    hot_lora: bool = False
+    """True when adapters can be loaded and unloaded while it runs."""
+
+
+class Serving(Frozen):
+    """What a serving engine is about to load, in one vocabulary, so that it can be planned."""
+
+    model: str
+    """Model folder or hub id, as the recipe says it."""
+    backend: Literal["vllm", "sglang", "hf"] = "vllm"
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+    data_parallel_size: int = 1
+    dtype: str = "auto"
+    quantization: str | None = None
+    """awq, gptq, fp8, bitsandbytes, ...; None takes what the config.json says."""
+    kv_cache_dtype: str = "auto"
+    max_model_len: int | None = None
+    gpu_memory_utilization: float = 0.9
+    """Share of each card that the engine takes."""
+    kv_cache_memory_bytes: int | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool = False
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    draft_model: str | None = None
+    """Model that speculative decoding loads beside the main one."""
+    dummy_weights: bool = False
+    """True when random weights of the true shape are used and no weight file is read."""
 
 
 class RunSpec(Frozen):
@@ -125,6 +179,7 @@ class RunSpec(Frozen):
     serves: bool = False
     """A server never ends well by itself: only a stop makes it end without failure."""
     probe: Probe | None = None
+    scrape: Scrape | None = None
     stop: tuple[StopStep, ...] = ()
     endpoint: EndpointSpec | None = None
     host: str = "127.0.0.1"
@@ -151,3 +206,6 @@ class Endpoint(Frozen):
     models: tuple[str, ...] = ()
     api_key: str = Field("", repr=False)
     run_id: str | None = None
+    pictures: Pictures | None = None
+    """How it sees; None when it reads text alone, or when nobody knows (an external URL)."""
+    hot_lora: bool = False

@@ -12,7 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
 from studio.core.errors import RecipeInvalid
-from studio.core.spec import Command, EndpointSpec, Placement, Probe, Resources, StopStep
+from studio.core.spec import (
+    Command,
+    EndpointSpec,
+    Placement,
+    Probe,
+    Resources,
+    Scrape,
+    Serving,
+    StopStep,
+)
 from studio.envs.catalog import EnvSpec
 from studio.jobs.rundir import RunDir
 
@@ -133,6 +142,14 @@ class Engine(ABC, Generic[Config]):
 
     def endpoint(self, config: Config) -> EndpointSpec | None:
         """Return what it offers once ready."""
+        return None
+
+    def scrape(self, config: Config) -> Scrape | None:
+        """Return where it tells its figures while it runs, for engines that serve."""
+        return None
+
+    def serving(self, config: Config) -> Serving | None:
+        """Return what it will load, in the planner's words; None when that cannot be planned."""
         return None
 
     def points(self, run: RunDir) -> Iterable[Point]:

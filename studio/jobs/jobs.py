@@ -128,15 +128,16 @@ class Jobs:
         """Reserve a port for a run about to be submitted; raise PortTaken."""
         return ports.reserve(self.store, run_id, self._alive_ids(), wanted, host)
 
-    def submit(self, spec: RunSpec) -> Run:
+    def submit(self, spec: RunSpec, plan: dict[str, Any] | None = None) -> Run:
         """Freeze the settings, put the run in line and give it a supervisor of its own.
 
+        `plan` is what was worked out beforehand; it is kept to be compared with what came.
         Returns as soon as the supervisor is on record, whether or not the run starts at once.
         """
         self._check_cards(spec)
         run_dir = RunDir(self._runs / spec.id)
         try:
-            run_dir.create(spec)
+            run_dir.create(spec, plan)
             self._index(spec)
             self._spawn(run_dir.folder, spec)
         except OSError as error:
@@ -233,9 +234,11 @@ class Jobs:
                         name=run.spec.name,
                         kind=offer.kind,
                         base_url=f"http://{host}:{run.spec.port}{offer.path}",
-                        models=offer.models,
+                        models=(*offer.models, *run.dir.hung_on()),
                         api_key=run.spec.command.env.get("STUDIO_ENDPOINT_KEY", ""),
                         run_id=run.id,
+                        pictures=offer.pictures,
+                        hot_lora=offer.hot_lora,
                     )
                 )
         return found

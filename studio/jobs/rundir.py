@@ -44,8 +44,8 @@ class RunDir:
         """The launch as a script that a person can run again."""
         return self.folder / "command.sh"
 
-    def create(self, spec: RunSpec) -> None:
-        """Lay the folder out with the frozen spec, the script and the engine's input files."""
+    def create(self, spec: RunSpec, plan: dict[str, Any] | None = None) -> None:
+        """Lay the folder out: the frozen spec, its plan, the script, the engine's input files."""
         self.folder.mkdir(mode=0o700)
         self.artifacts.mkdir()
         for name, text in spec.command.files.items():
@@ -54,6 +54,8 @@ class RunDir:
             path.write_text(text)
         self.command_sh.write_text(script(spec))
         self.command_sh.chmod(0o700)
+        if plan is not None:
+            replace_json(self.folder / "plan.json", plan)
         replace_json(self.folder / "spec.json", spec.model_dump(mode="json"))
 
     def spec(self) -> RunSpec:
@@ -67,6 +69,28 @@ class RunDir:
     def metrics(self) -> list[dict[str, Any]]:
         """Return the supervisor's samples of memory and load, oldest first."""
         return read_rows(self.folder / "metrics.jsonl")
+
+    def served(self) -> list[dict[str, Any]]:
+        """Return the supervisor's readings of a server's own figures, oldest first."""
+        return read_rows(self.folder / "served.jsonl")
+
+    def adapters(self) -> list[dict[str, Any]]:
+        """Return the adapters put on and taken off while the server ran, oldest first."""
+        return read_rows(self.folder / "adapters.jsonl")
+
+    def hung_on(self) -> list[str]:
+        """Return the names of the adapters that are on the server now."""
+        names: dict[str, None] = {}
+        for row in self.adapters():
+            if row["op"] == "load":
+                names[row["name"]] = None
+            else:
+                names.pop(row["name"], None)
+        return list(names)
+
+    def plan(self) -> dict[str, Any] | None:
+        """Return what was worked out before the launch; None when nothing was."""
+        return _read(self.folder / "plan.json")
 
     def result(self) -> dict[str, Any] | None:
         """Return how the run ended; None while it has not."""

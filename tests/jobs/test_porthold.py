@@ -22,10 +22,9 @@ def _left_in_time_wait() -> int:
 
 def test_connections_of_the_last_server_do_not_take_the_port() -> None:
     port = _left_in_time_wait()
-    with contextlib.closing(socket.socket()) as plain:
-        with contextlib.suppress(OSError):
-            plain.bind(("127.0.0.1", port))
-            raise AssertionError("the port is not in TIME_WAIT, so this shows nothing")
+    with contextlib.closing(socket.socket()) as plain, contextlib.suppress(OSError):
+        plain.bind(("127.0.0.1", port))
+        raise AssertionError("the port is not in TIME_WAIT, so this shows nothing")
     assert ports.is_free(port)
     hold = PortHold(port, "127.0.0.1")
     assert hold.take()
@@ -43,8 +42,7 @@ def test_a_held_port_refuses_another_run_and_another_program() -> None:
     hold = PortHold(port, "127.0.0.1")
     assert hold.take()
     assert not PortHold(port, "127.0.0.1").take()
-    with contextlib.closing(socket.socket()) as other:
-        with contextlib.suppress(OSError):
-            other.bind(("127.0.0.1", port))
-            raise AssertionError("another program could bind the held port")
+    with contextlib.closing(socket.socket()) as other, contextlib.suppress(OSError):
+        other.bind(("127.0.0.1", port))
+        raise AssertionError("another program could bind the held port")
     hold.let_listen()
