@@ -13,11 +13,21 @@ from typer.core import TyperGroup
 from studio import __version__
 from studio.admin import accounts_app, envs_app
 from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.recipes import Recipe, parse_overrides
 from studio.core.spec import State
+from studio.explain_cli import explain_run, relaunch
+from studio.export_cli import export
 from studio.jobs.logs import last_lines
+from studio.replicas_cli import replicas, stop_whole_group
 from studio.studio import Launch, Studio
-from studio.terminal import Home, Json, follow_run, open_studio, print_json, print_table
+from studio.terminal import (
+    Home,
+    Json,
+    asked,
+    follow_run,
+    open_studio,
+    print_json,
+    print_table,
+)
 
 
 class _PageByDefault(TyperGroup):
@@ -39,6 +49,10 @@ app = typer.Typer(
 )
 app.add_typer(envs_app, name="envs")
 app.add_typer(accounts_app, name="accounts")
+app.command()(replicas)
+app.command()(export)
+app.command("explain")(explain_run)
+app.command()(relaunch)
 
 RunId = Annotated[str, typer.Argument(help="Run id, or enough of its beginning.")]
 
@@ -114,7 +128,7 @@ def run(
 ) -> None:
     """Launch a recipe; follows the log until it ends (Ctrl-C leaves it running)."""
     studio = open_studio(home)
-    ask = _ask(studio, recipe, settings or [], name, cards)
+    ask = asked(studio, recipe, settings or [], name, cards)
     if dry_run:
         _print_preview(studio, ask, as_json)
         return
@@ -139,7 +153,7 @@ def plan(
 ) -> None:
     """Print what is known before a launch: command, cards, environment, disk."""
     studio = open_studio(home)
-    ask = _ask(studio, recipe, settings or [], "", cards)
+    ask = asked(studio, recipe, settings or [], "", cards)
     known = studio.plan(ask)
     if as_json:
         print_json(known)
@@ -208,13 +222,20 @@ def logs(
 
 @app.command()
 def stop(
-    run_id: RunId,
+    run_id: Annotated[str, typer.Argument(help="Run id, or enough of its beginning.")] = "",
+    group: Annotated[str, typer.Option(help="Stop every run of this group instead.")] = "",
     now: Annotated[bool, typer.Option("--now", help="Skip the polite rungs.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
-    """Stop a run and wait until it is gone."""
-    jobs = open_studio(home).jobs
+    """Stop a run, or a group of runs, and wait until it is gone."""
+    studio = open_studio(home)
+    if bool(run_id) == bool(group):
+        raise RecipeInvalid("Name a run to stop, or a group with --group.")
+    if group:
+        stop_whole_group(studio, group, now=now, as_json=as_json)
+        return
+    jobs = studio.jobs
     found, told = jobs.stop(run_id, now=now), 0
     while True:
         alive = found.state.alive
@@ -281,30 +302,6 @@ def doctor(home: Home = None, as_json: Json = False) -> None:
 
 
 # below: helpers ---------------------------------------------------------------------------------
-
-
-def _ask(studio: Studio, recipe: str, words: list[str], name: str, cards: str | None) -> Launch:
-    overrides = parse_overrides(words)
-    if cards is not None:
-        overrides["cards"] = _cards(cards)
-    if recipe in studio.engines:
-        chosen = overrides.pop("cards", None)
-        return Launch(engine=recipe, settings=overrides, name=name or recipe, cards=chosen)
-    found: Recipe = studio.recipes.get(recipe)
-    ask = studio.ask_for(found, overrides)
-    return Launch(**{**ask.__dict__, "name": name or ask.name})
-
-
-def _cards(text: str) -> int | list[int]:
-    """Read `2` as any two idle cards, `=6,7` or `6,7` as those."""
-    try:
-        if "," in text or text.startswith("="):
-            return [int(part) for part in text.lstrip("=").split(",")]
-        return int(text)
-    except ValueError:
-        raise RecipeInvalid(
-            f"--cards {text} is neither a number nor a list.", hint="Use 2, or =6,7."
-        ) from None
 
 
 def _print_preview(studio: Studio, ask: Launch, as_json: bool) -> None:

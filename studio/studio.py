@@ -6,28 +6,34 @@ turns what it has into settings and comes here.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from studio import __version__
+from studio.chat import adapters
 from studio.chat.external import ExternalEndpoints
 from studio.core.discover import load_subclasses
-from studio.core.errors import EnvMissing, NotFound, RecipeInvalid
+from studio.core.errors import EnvMissing, NotFound, RecipeInvalid, StudioError
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
 from studio.core.spec import Endpoint, Interpreter, Placement, Resources, RunSpec
-from studio.engines.engine import Engine, EngineConfig, Point, Progress
+from studio.engines.adapters import check_adapter
+from studio.engines.engine import Engine, EngineConfig, Point, Progress, resolve_path
+from studio.engines.vision import with_sight
 from studio.envs.envs import Envs, EnvState
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import script
 from studio.jobs.shim import cards as gpu
 from studio.planner.known import known
+from studio.telemetry import serving
+from studio.planner.serving import CardMemory, ServingPlan, plan_serving
 
 ENV_BUILD = "env-build"
 
@@ -44,6 +50,8 @@ class Launch:
     cards: int | list[int] | None = None
     """How many idle cards, or which ones; None lets the engine say."""
     relaunch_of: str | None = None
+    group: str = ""
+    """Name shared by runs that are shown and stopped together."""
 
 
 class Studio:
@@ -69,12 +77,15 @@ class Studio:
         engine, config = self.validate(ask.engine, ask.settings)
         engine.check(config, ROOT)
         after = self._environment_first(engine)
+        if engine.env and not after:
+            engine.check_env(config, self._interpreter(engine))
         run_id = new_id()
         port = None
         if engine.serves:
             port = self.jobs.reserve_port(run_id, _port(config), _host(config))
         try:
-            return self.jobs.submit(self._spec(ask, engine, config, run_id, port, after))
+            spec = self._spec(ask, engine, config, run_id, port, after)
+            return self.jobs.submit(spec, self._kept_plan(ask))
         except BaseException:
             if port is not None:
                 ports.release(self.jobs.store, run_id)
@@ -110,21 +121,22 @@ class Studio:
         )
 
     def relaunch(self, run_id: str, overrides: dict[str, Any] | None = None) -> Run:
-        """Launch a run's frozen settings again, some of them changed."""
+        """Launch a run's frozen settings again, some of them changed; `cards` may be as well."""
         spec = self.jobs.get(run_id).spec
         if spec.engine == ENV_BUILD:
             return self.build_env(spec.env_name)
-        need = spec.resources
-        cards = list(need.gpu_ids) if need.gpu_ids is not None else need.num_gpus or None
+        changes = dict(overrides or {})
+        cards = changes.pop("cards") if "cards" in changes else self._cards_asked_for(spec)
         return self.launch(
             Launch(
                 engine=spec.engine,
-                settings={**spec.config, **(overrides or {})},
+                settings={**spec.config, **changes},
                 name=spec.name,
                 title=spec.title,
                 recipe=spec.recipe,
                 cards=cards,
                 relaunch_of=spec.id,
+                group=spec.group,
             )
         )
 
@@ -143,6 +155,23 @@ class Studio:
         engine, config = self.validate(ask.engine, ask.settings)
         return self.jobs.submit(self._spec(ask, engine, config, new_id(), None, (), env_name=name))
 
+    def load_adapter(self, run_id: str, name: str, folder: str) -> Endpoint:
+        """Hang a LoRA adapter on a server that runs, as one more model; raise StudioError."""
+        run, endpoint = self._serving_run(run_id)
+        check_adapter(name, folder, ROOT, run.spec.config.get("max_lora_rank"))
+        path = resolve_path(folder, str(ROOT))
+        adapters.load(endpoint, name, path)
+        adapters.note(run.dir, "load", name, path)
+        return self._serving_run(run.id)[1]
+
+    def unload_adapter(self, run_id: str, name: str) -> Endpoint:
+        """Take an adapter off a server again; asking twice does no harm."""
+        run, endpoint = self._serving_run(run_id)
+        adapters.unload(endpoint, name)
+        if name in run.dir.hung_on():
+            adapters.note(run.dir, "unload", name)
+        return self._serving_run(run.id)[1]
+
     def validate(self, engine_id: str, settings: dict[str, Any]) -> tuple[Engine, EngineConfig]:
         """Return the engine and its checked config; raise NotFound or RecipeInvalid."""
         engine = self.engine(engine_id)
@@ -154,13 +183,40 @@ class Studio:
         """Return what is known about a launch before it happens."""
         spec = self.preview(ask)
         state = str(self.envs.status(spec.env_name).state) if spec.env_name else ""
-        return known(
+        facts = known(
             spec,
             root=ROOT,
             home=self.settings.home,
             env_state=state,
             cards=len(gpu.read_cards()),
         )
+        serving = self._kept_plan(ask)
+        return facts if serving is None else {**facts, "serving": serving}
+
+    def serving_plan(
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None
+    ) -> ServingPlan | None:
+        """Return what a server will need and whether it fits; None for what cannot be planned.
+
+        `cards` are those to plan for; without them this machine's, or its memory when it has none.
+        Raises CannotPlan when the model's sizes are not known here.
+        """
+        engine, config = self.validate(ask.engine, ask.settings)
+        need = engine.serving(config)
+        if need is None:
+            return None
+        if cards is None:
+            cards = self.card_memory()
+            if isinstance(ask.cards, list):
+                cards = [card for card in cards if card.index in ask.cards]
+        disk = shutil.disk_usage(self.settings.home).free
+        return plan_serving(need, cards=cards, root=ROOT, disk_free_bytes=disk)
+
+    def card_memory(self) -> list[CardMemory]:
+        """Return the memory of the cards that engines can use here; none on a CPU machine."""
+        if self.envs.variant() != "cuda":
+            return []
+        return [CardMemory(c.index, c.name, c.total, c.used) for c in gpu.read_cards()]
 
     def engine(self, engine_id: str) -> Engine:
         """Return an engine by id; raise NotFound with the nearest name."""
@@ -194,7 +250,14 @@ class Studio:
         """Return the values of a run's curves so far."""
         run = self.jobs.get(run_id)
         engine = self.engines.get(run.spec.engine)
-        return engine.points(run.dir) if engine else ()
+        own = list(engine.points(run.dir)) if engine else []
+        if own or run.spec.scrape is None:
+            return own
+        return [Point(*row) for row in serving.series(run.dir.folder / "served.jsonl")]
+
+    def adapters(self, run_id: str) -> list[adapters.Adapter]:
+        """Ask a running server which adapters hang on it."""
+        return adapters.list_adapters(self._serving_run(run_id)[1])
 
     # inside -------------------------------------------------------------------------------------
 
@@ -216,6 +279,8 @@ class Studio:
             port=port,
             root=str(ROOT),
             has_gpu=has_gpu,
+            flags=self.envs.flags(engine.env.name) if engine.env else None,
+            version=self.envs.version(engine.env.name) if engine.env else "",
         )
         return RunSpec(
             id=run_id,
@@ -230,7 +295,7 @@ class Studio:
             probe=engine.probe(config),
             scrape=engine.scrape(config),
             stop=engine.stop(config),
-            endpoint=engine.endpoint(config),
+            endpoint=with_sight(engine.endpoint(config), config.model_dump(mode="json"), ROOT),
             host=_host(config),
             port=port,
             after=after,
@@ -239,6 +304,39 @@ class Studio:
             created_at=time.time(),
             studio_version=__version__,
             relaunch_of=ask.relaunch_of,
+            group=ask.group,
+        )
+
+    def _kept_plan(self, ask: Launch) -> dict[str, Any] | None:
+        """Return the plan that is kept with a run; None when nothing could be worked out."""
+        try:
+            plan = self.serving_plan(ask)
+        except StudioError as error:
+            return {"unknown": error.message}
+        return None if plan is None else plan.model_dump(mode="json")
+
+    def _cards_asked_for(self, spec: RunSpec) -> int | list[int] | None:
+        """Return the cards a person gave a run; None where its engine counted them itself.
+
+        The engine counts again then, since a changed setting may need more or fewer.
+        """
+        need = spec.resources
+        if need.gpu_ids is not None:
+            return list(need.gpu_ids)
+        if not need.num_gpus:
+            return None
+        engine, config = self.validate(spec.engine, spec.config)
+        own = engine.resources(config, self.envs.variant() == "cuda")
+        return None if own == need else need.num_gpus
+
+    def _serving_run(self, run_id: str) -> tuple[Run, Endpoint]:
+        run = self.jobs.get(run_id)
+        for endpoint in self.jobs.endpoints():
+            if endpoint.run_id == run.id:
+                return run, endpoint
+        raise RunBusy(
+            f"Run {run.id} is {run.state} and serves nothing now.",
+            hint="Adapters can be hung on a chat server once it is ready.",
         )
 
     def _interpreter(self, engine: Engine) -> Interpreter:

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from studio.core.errors import RecipeInvalid
+from studio.core.recipes import parse_overrides
 from studio.core.settings import Settings
 from studio.core.spec import State
 from studio.jobs.jobs import Run
 from studio.jobs.logs import read_from
-from studio.studio import Studio
+from studio.studio import Launch, Studio
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for runs, envs and chats.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -29,6 +30,31 @@ def open_studio(home: Path | None, **given: Any) -> Studio:
         return Studio(Settings(**{key: value for key, value in given.items() if value is not None}))
     except ValueError as error:
         raise RecipeInvalid(f"An option cannot be used: {error}") from error
+
+
+def asked(studio: Studio, recipe: str, words: list[str], name: str, cards: str | None) -> Launch:
+    """Turn a recipe's name, `key=value` words and `--cards` into a launch."""
+    overrides = parse_overrides(words)
+    if cards is not None:
+        overrides["cards"] = _cards(cards)
+    if recipe in studio.engines:
+        chosen = overrides.pop("cards", None)
+        return Launch(engine=recipe, settings=overrides, name=name or recipe, cards=chosen)
+    found = studio.recipes.get(recipe)
+    ask = studio.ask_for(found, overrides)
+    return Launch(**{**ask.__dict__, "name": name or ask.name})
+
+
+def _cards(text: str) -> int | list[int]:
+    """Read `2` as any two idle cards, `=6,7` or `6,7` as those."""
+    try:
+        if "," in text or text.startswith("="):
+            return [int(part) for part in text.lstrip("=").split(",")]
+        return int(text)
+    except ValueError:
+        raise RecipeInvalid(
+            f"--cards {text} is neither a number nor a list.", hint="Use 2, or =6,7."
+        ) from None
 
 
 def follow_run(

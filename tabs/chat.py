@@ -11,6 +11,7 @@ from gradio.events import api
 from starlette.requests import Request
 from starlette.responses import Response
 
+from studio.chat.album import kind_of
 from studio.chat.conversations import Conversations
 from studio.chat.desk import Desk
 from studio.chat.export import as_jsonl, as_markdown, file_name
@@ -20,6 +21,7 @@ from studio.ui.actions import opened
 from studio.ui.chat_layout import Layout, lay_out
 from studio.ui.chat_parts import person_of
 from studio.ui.chat_pickers import Pickers
+from studio.ui.chat_pictures import Attach, sample_folder
 from studio.ui.chat_scripts import Scripts
 from studio.ui.chat_shelf import Shelf
 from studio.ui.chat_talk import Talk
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
 
 MAX_ANSWERS = 64
 """How many people may be answered at the same time."""
+MAX_UPLOADS = 2
+"""How many visitors' pictures are decoded at the same time; one may take 250 MB meanwhile."""
+PICTURE_RULES = "default-src 'none'; sandbox"
+"""What a picture opened by its address may do in the browser: nothing."""
 
 
 def build(studio: Studio) -> None:
@@ -43,7 +49,9 @@ def build(studio: Studio) -> None:
     pickers, talk = Pickers(studio, desk, page.parts), Talk(desk, page.parts)
     _wire_shelf(Shelf(desk, page.parts, talk, pickers), pickers, page)
     _wire_pickers(pickers, page)
-    _wire_talk(talk, page)
+    attach = Attach(studio, desk, page.parts, pickers)
+    _wire_talk(talk, attach, page)
+    _wire_pictures(attach, page)
     scripts = Scripts(studio, desk)
     api(_streams(guard(scripts.chat)), api_name="chat", concurrency_limit=MAX_ANSWERS)
     api(guard(scripts.endpoints), api_name="endpoints")
@@ -88,10 +96,10 @@ def _wire_pickers(pickers: Pickers, page: Layout) -> None:
         event.then(guard(pickers.choose), [parts.endpoint, parts.model], parts.model, **QUIET)
 
 
-def _wire_talk(talk: Talk, page: Layout) -> None:
+def _wire_talk(talk: Talk, attach: Attach, page: Layout) -> None:
     parts, every = page.parts, page.parts.all()
     pickers = [parts.endpoint, parts.model, parts.compare, parts.endpoint_b, parts.model_b]
-    chosen = [parts.conversation, *pickers, *page.settings]
+    chosen = [parts.conversation, *pickers, *page.settings, parts.attached]
     answered: dict[str, Any] = {
         "concurrency_limit": MAX_ANSWERS,
         "concurrency_id": "chat-answers",
@@ -102,8 +110,25 @@ def _wire_talk(talk: Talk, page: Layout) -> None:
         side.example_select(guard(talk.sample), chosen, every, **answered)
         side.retry(guard(talk.retry), chosen, every, **answered)
         side.edit(guard(talk.edit), chosen, every, **answered)
-        side.undo(guard(talk.undo), parts.conversation, every, **QUIET)
+        undone = side.undo(guard(talk.undo), parts.conversation, every, **QUIET)
+        undone.then(guard(attach.redraw), [parts.attached, parts.endpoint], every, **QUIET)
     parts.box.stop(guard(talk.stop), parts.conversation, None, queue=False, **QUIET)
+
+
+def _wire_pictures(attach: Attach, page: Layout) -> None:
+    parts = page.parts
+    drawn = [parts.strip, parts.left]
+    state, shown = [parts.attached, parts.endpoint], [parts.attached, parts.strip]
+    page.attach.upload(
+        guard(attach.add),
+        [page.attach, *state],
+        shown,
+        concurrency_limit=MAX_UPLOADS,
+        concurrency_id="chat-pictures",
+        **QUIET,
+    )
+    parts.strip.click(guard(attach.act), state, parts.all(), **QUIET)
+    parts.endpoint.change(guard(attach.redraw), state, drawn, **QUIET)
 
 
 def _streams(fn: Any) -> Any:
@@ -121,6 +146,8 @@ def routes(studio: Studio) -> Sequence[Route]:
         Route("chat/endpoints", functools.partial(_endpoints, studio), guest=True),
         Route("chat/start/{run}", functools.partial(_steps, studio)),
         Route("chat/{id}/export.{kind}", functools.partial(_export, studio), guest=True),
+        Route("chat/picture/{name}", functools.partial(_picture, studio), guest=True),
+        Route("chat/sample/{name}", _sample, guest=True),
     ]
 
 
@@ -141,14 +168,37 @@ def _export(studio: Studio, request: Request) -> Response:
     conversation = store.load(request.path_params["id"])
     kind, lang = request.path_params["kind"], lang_of(request)
     if kind == "jsonl":
-        text, media = as_jsonl(conversation), "application/x-ndjson"
+        text, media = as_jsonl(conversation, store.album), "application/x-ndjson"
     elif kind == "md":
         names = {role: say(lang, f"chat.role.{role}") for role in ("user", "assistant", "system")}
-        text, media = as_markdown(conversation, names), "text/markdown"
+        text, media = as_markdown(conversation, names, store.album), "text/markdown"
     else:
         raise NotFound(f"There is no export of the kind {kind}.", hint="Choose md or jsonl.")
     name = file_name(conversation, kind)
     return Response(text, media_type=f"{media}; charset=utf-8", headers=_as_file(name))
+
+
+def _picture(studio: Studio, request: Request) -> Response:
+    """Send a picture of one of the visitor's own conversations."""
+    name = request.path_params["name"]
+    data = Conversations(studio.settings.chats_dir, person_of(request).owner).album.read(name)
+    headers = {
+        "cache-control": "private, max-age=3600",
+        "vary": "cookie",
+        "content-security-policy": PICTURE_RULES,
+        "x-content-type-options": "nosniff",
+    }
+    return Response(data, media_type=kind_of(name), headers=headers)
+
+
+def _sample(request: Request) -> Response:
+    """Send one of the sample pictures that come with the studio."""
+    name = request.path_params["name"]
+    known = {path.name: path for path in sample_folder().glob("*.png")}
+    if name not in known:
+        raise NotFound(f"There is no sample picture {name}.")
+    headers = {"cache-control": "public, max-age=3600", "content-security-policy": PICTURE_RULES}
+    return Response(known[name].read_bytes(), media_type="image/png", headers=headers)
 
 
 def _as_file(name: str) -> dict[str, str]:

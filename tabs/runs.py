@@ -135,10 +135,10 @@ class Handlers:
         require_operator(request)
         return [run.summary() for run in self._studio.jobs.list(limit=PAGE_ROWS)]
 
-    def relaunch_run(self, run_id: str, request: gr.Request) -> str:
-        """Launch a run's frozen settings again; return the new run's id."""
+    def relaunch_run(self, run_id: str, request: gr.Request, changes: str = "") -> str:
+        """Launch a run's frozen settings again, changed by `key=value` lines; return its id."""
         require_operator(request)
-        return self._studio.relaunch(run_id).id
+        return self._studio.relaunch(run_id, parse_overrides(_lines(changes))).id
 
     def delete_run(self, run_id: str, request: gr.Request) -> str:
         """Delete an ended run with its folder."""
@@ -162,8 +162,11 @@ def _script_names(handlers: Handlers) -> None:
 
 
 def _ask(studio: Studio, recipe: str, overrides: str) -> Launch:
-    words = [line.strip() for line in (overrides or "").splitlines() if line.strip()]
-    return studio.ask_for(studio.recipes.get(recipe), parse_overrides(words))
+    return studio.ask_for(studio.recipes.get(recipe), parse_overrides(_lines(overrides)))
+
+
+def _lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
 
 
 def _launch_form(studio: Studio) -> tuple[gr.HTML, gr.Textbox, gr.Textbox, gr.HTML, gr.Button]:

@@ -56,6 +56,110 @@
     if (target.closest("#chat-new, .chat-open")) $("#chat-box textarea")?.focus();
   });
 
+  // ---- pictures: paste and drop go through the button's own file field -------------------------
+
+  const KINDS = "image/png,image/jpeg,image/webp,image/gif,image/bmp";
+  const field = () => $("#chat-ask input[type=file]");
+
+  function attach(files) {
+    const input = field();
+    if (!input || !files.length) return;
+    const carried = new DataTransfer();
+    for (const file of files) carried.items.add(file);
+    input.files = carried.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+
+  function attaching(on) {
+    const ask = $("#chat-ask");
+    ask?.classList.toggle("chat-attaching", on);
+    clearTimeout(attaching.timer);
+    if (on) attaching.timer = setTimeout(() => attaching(false), 60_000);
+  }
+
+  document.addEventListener("change", (event) => {
+    if (event.target === field() && event.target.files.length) attaching(true);
+  }, true);
+
+  document.addEventListener("paste", (event) => {
+    if (!event.target.closest?.("#chat-main")) return;
+    const { files } = event.clipboardData;
+    // A copied table or formula is text and, beside it, a picture of itself: the text is meant.
+    if (!files.length || event.clipboardData.getData("text/plain")) return;
+    event.preventDefault();
+    attach(files);
+  });
+
+  const over = (event) => {
+    const chat = event.target.closest?.("#chat-main");
+    return chat && event.dataTransfer?.types.includes("Files") && field() ? chat : null;
+  };
+  for (const kind of ["dragenter", "dragover"]) {
+    document.addEventListener(kind, (event) => {
+      const chat = over(event);
+      if (!chat) return;
+      event.preventDefault();
+      event.dataTransfer.dropEffect = "copy";
+      chat.dataset.drop = ladder.say("chat.picture.drop");
+    });
+  }
+  document.addEventListener("dragleave", (event) => {
+    const chat = event.target.closest?.("#chat-main");
+    if (chat && !chat.contains(event.relatedTarget)) delete chat.dataset.drop;
+  });
+  document.addEventListener("drop", (event) => {
+    const chat = over(event);
+    if (!chat) return;
+    event.preventDefault();
+    event.stopPropagation();
+    delete chat.dataset.drop;
+    attach(event.dataTransfer.files);
+    $("#chat-box textarea")?.focus();
+  }, true);
+
+  // ---- a picture in full ------------------------------------------------------------------------
+
+  function enlarge(image) {
+    const near = image.closest(".chat-pictures, .chat-attached");
+    const all = [...near.querySelectorAll("img")];
+    let at = all.indexOf(image);
+    const box = Object.assign(document.createElement("dialog"), { className: "chat-lightbox" });
+    const large = document.createElement("img");
+    const button = (name, act) => {
+      const made = document.createElement("button");
+      made.type = "button";
+      made.className = `chat-lightbox-${name}`;
+      made.title = ladder.say(`chat.picture.${name}`);
+      made.setAttribute("aria-label", made.title);
+      made.onclick = (event) => (event.stopPropagation(), act());
+      return made;
+    };
+    const go = (step) => {
+      at = (at + step + all.length) % all.length;
+      large.src = all[at].src;
+      large.alt = all[at].alt;
+    };
+    box.append(large, button("close", () => box.close()));
+    if (all.length > 1) {
+      box.append(button("previous", () => go(-1)), button("next", () => go(1)));
+      box.addEventListener("keydown", (event) => {
+        const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+        if (step) go(step);
+      });
+    }
+    box.onclick = () => box.close();
+    box.onclose = () => box.remove();
+    go(0);
+    document.body.append(box);
+    box.showModal();
+  }
+
+  document.addEventListener("click", (event) => {
+    const image = event.target.closest(".chat-picture")?.querySelector("img")
+      ?? event.target.closest(".chat-attachment img");
+    if (image) enlarge(image);
+  });
+
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
     for (const menu of document.querySelectorAll(".chat-menu[open]")) menu.open = false;
@@ -144,6 +248,12 @@
     if (!frame || frame.dataset.dressed) return;
     frame.dataset.dressed = "1";
     for (const what of ["side", "settings"]) set(what, open(what));
+    const input = field();
+    if (input) input.accept = KINDS;
+    const button = $("#chat-attach");
+    if (button) button.title = ladder.say("chat.picture.add");
+    const strip = $("#chat-strip");
+    if (strip) new MutationObserver(() => attaching(false)).observe(strip, { childList: true, subtree: true });
     fit();
   };
 

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from studio.chat.album import Album, mentioned
 from studio.chat.transcript import (
     Message,
     around,
@@ -66,6 +67,8 @@ class Conversations:
 
     def __init__(self, chats_dir: Path, owner: str) -> None:
         self._folder = chats_dir / owner_folder(owner)
+        self.album = Album(self._folder / "pictures")
+        """The pictures that these conversations show."""
         self._heads: dict[str, tuple[int, int, Head]] = {}
         self._lock = threading.RLock()
 
@@ -96,8 +99,9 @@ class Conversations:
             except OSError as error:
                 raise unwritable(path, error) from error
             first = next((m for m in messages if m.get("role") == "user"), None)
-            if first is not None and not self._head(path).title:
-                self._change_head(ident, title=shorten(str(first["content"])))
+            title = shorten(text_of(first)) if first is not None else ""
+            if title and not self._head(path).title:
+                self._change_head(ident, title=title)
 
     def replace(self, ident: str, messages: Iterable[Message]) -> None:
         """Put other messages in place of all: what editing, undoing and retrying need."""
@@ -114,11 +118,28 @@ class Conversations:
         self._change_head(ident, title=title)
 
     def delete(self, ident: str) -> None:
-        """Remove a conversation; raise NotFound."""
+        """Remove a conversation and the pictures that no other one shows; raise NotFound."""
         with self._lock:
-            self._existing(ident).unlink(missing_ok=True)
+            path = self._existing(ident)
+            own = mentioned([path, self._draft(ident)])
+            path.unlink(missing_ok=True)
             self.drop_draft(ident)
             self._heads.pop(ident, None)
+            if own:
+                self.album.remove(own - self._shown())
+            self.tidy()
+
+    def let_go(self, name: str) -> None:
+        """Remove a picture that was attached and taken out again, unless it is shown already."""
+        with self._lock:
+            if name not in self._shown():
+                self.album.remove([name])
+
+    def tidy(self) -> None:
+        """Remove pictures that were attached days ago and never sent."""
+        with self._lock:
+            if self.album.forgotten(set()):
+                self.album.remove(self.album.forgotten(self._shown()))
 
     def save_draft(self, ident: str, messages: list[Message]) -> None:
         """Keep an answer that is still arriving; `load` shows it if nothing ever follows."""
@@ -202,6 +223,11 @@ class Conversations:
         return found
 
     # inside -------------------------------------------------------------------------------------
+
+    def _shown(self) -> set[str]:
+        """Return the pictures that any conversation shows."""
+        files = self._folder.glob("*.jsonl"), self._folder.glob("*.draft")
+        return mentioned(path for found in files for path in found)
 
     def _path(self, ident: str) -> Path:
         if not is_id(ident):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.settings import ROOT
 
 M = TypeVar("M", bound=BaseModel)
+_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}")
 
 
 class Bilingual(BaseModel):
@@ -91,6 +93,21 @@ def write_settings(path: Path, settings: dict[str, Any]) -> None:
     path.write_text(buffer.getvalue(), encoding="utf-8")
 
 
+def write_recipe(path: Path, recipe: Recipe) -> None:
+    """Write a recipe as a file that `read_recipe` reads back, whole or not at all."""
+    from ruamel.yaml import YAML  # heavy, and needed only when somebody saves
+
+    yaml = YAML()
+    yaml.default_flow_style = False
+    tree = recipe.model_dump(mode="json", exclude_defaults=True)
+    buffer = io.StringIO()
+    buffer.write(f"# {recipe.title.en}\n#   python app.py run {_name(path)}\n")
+    yaml.dump(tree, buffer)
+    half = path.with_name(f".{path.name}.half")
+    half.write_text(buffer.getvalue(), encoding="utf-8")
+    half.replace(path)
+
+
 class Recipes:
     """The shipped recipes and the user's own; read when asked for, kept while unchanged."""
 
@@ -123,6 +140,27 @@ class Recipes:
         raise NotFound(
             f"There is no recipe {name}.", hint=did_you_mean(name, names) or "`recipes` lists them."
         )
+
+    def save(self, name: str, recipe: Recipe) -> Recipe:
+        """Write one of the user's own recipes as `<engine>/<name>`; raise RecipeInvalid.
+
+        A recipe of that name that is the user's own is replaced; a shipped one is not hidden.
+        """
+        if not _OWN_NAME.fullmatch(name):
+            raise RecipeInvalid(
+                f"{name!r} is not a name for a recipe.",
+                hint="Use letters, digits, dots, dashes and underscores, at most 60.",
+            )
+        shipped, own = self._folders
+        full = f"{recipe.engine}/{name}"
+        if (shipped / f"{full}.yaml").exists():
+            raise RecipeInvalid(
+                f"{full} is a recipe that comes with the studio.", hint="Choose another name."
+            )
+        path = own / f"{full}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_recipe(path, recipe)
+        return self._read(path)
 
     def _read(self, path: Path) -> Recipe:
         try:

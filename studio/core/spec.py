@@ -67,6 +67,8 @@ class Placement(Frozen):
     """True when the machine has cards the engine can use."""
     flags: frozenset[str] | None = None
     """Every `--flag` the engine of that environment knows; None while nobody has asked it."""
+    version: str = ""
+    """Version of the engine there; empty when nobody knows."""
 
 
 class Command(Frozen):
@@ -101,6 +103,8 @@ class Scrape(Frozen):
     path: str = "/metrics"
     prefixes: tuple[str, ...] = ()
     """Names of metric families that are kept, by their beginning; all others are dropped."""
+    port_shift: int = 0
+    """Added to the server's port, for a server that tells its figures on a port of their own."""
 
 
 class StopStep(Frozen):
@@ -132,9 +136,13 @@ class EndpointSpec(Frozen):
     models: tuple[str, ...]
     path: str = "/v1"
     pictures: Pictures | None = None
-    """How it sees; None for a model that reads text alone."""
+    """How it sees; None for a model that reads text alone, or that cuts pictures its own way."""
+    text_only: bool = False
+    """True when its config.json says that it has no eyes; False when nobody knows."""
     hot_lora: bool = False
     """True when adapters can be loaded and unloaded while it runs."""
+    routes: bool = False
+    """True for a router: it offers what the other endpoints of its group offer."""
 
 
 class Serving(Frozen):
@@ -193,6 +201,8 @@ class RunSpec(Frozen):
     created_at: float
     studio_version: str = ""
     relaunch_of: str | None = None
+    group: str = ""
+    """Name shared by runs that belong together, such as replicas and their router."""
 
 
 class Endpoint(Frozen):
@@ -208,4 +218,10 @@ class Endpoint(Frozen):
     run_id: str | None = None
     pictures: Pictures | None = None
     """How it sees; None when it reads text alone, or when nobody knows (an external URL)."""
+    text_only: bool = False
+    """True when it is known to read text alone."""
     hot_lora: bool = False
+    group: str = ""
+    """Group of its run: replicas and the router in front of them share one."""
+    routes: bool = False
+    """True when it is the router of its group."""

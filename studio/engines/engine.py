@@ -15,6 +15,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.spec import (
     Command,
     EndpointSpec,
+    Interpreter,
     Placement,
     Probe,
     Resources,
@@ -24,6 +25,25 @@ from studio.core.spec import (
 )
 from studio.envs.catalog import EnvSpec
 from studio.jobs.rundir import RunDir
+
+GROUPS = (
+    "main",
+    "parallel",
+    "memory",
+    "quant",
+    "speculative",
+    "vision",
+    "lora",
+    "output",
+    "data",
+    "optimizer",
+    "precision",
+    "saving",
+    "server",
+    "expert",
+)
+"""Topics of the settings, in the order a form shows them; `main` is open, the rest is folded.
+Their names are `engine.group.*` in assets/locales."""
 
 
 class EngineConfig(BaseModel):
@@ -127,6 +147,9 @@ class Engine(ABC, Generic[Config]):
 
     def check(self, config: Config, root: Path) -> None:
         """Look at the disk before a launch; raise RecipeInvalid with the way out."""
+
+    def check_env(self, config: Config, interpreter: Interpreter) -> None:
+        """Look at the files of a ready environment; raise EnvMissing for what it has not got."""
 
     def resources(self, config: Config, has_gpu: bool) -> Resources:
         """Return the cards it needs when the recipe does not say."""

@@ -29,6 +29,13 @@ from studio.jobs.rundir import RunDir, read_rows
 OUTPUT = "artifacts/output"
 """Where the result goes, below the run folder; a fresh one per run, as the engine wants it."""
 
+DRAWN = "artifacts/data"
+"""Where pictures are drawn, below the run folder, when `draw_pictures` asks for some."""
+
+DRAWN_DATASET = "shapes"
+
+_DRAW = Path(__file__).with_name("workers") / "draw_shapes.py"
+
 _CURVES = ("loss", "eval_loss", "lr", "accuracy", "throughput")
 
 
@@ -226,6 +233,36 @@ class LlamaFactoryTrainConfig(EngineConfig):
         zh=("用 CPU", "不用显卡训练，只适合很小的模型。"),
         group="precision",
     )
+    freeze_vision_tower: bool = knob(
+        True,
+        title="Keep the vision tower",
+        help="Vision models: leaves the part that sees as it is. Off only for models of your own.",
+        zh=("冻结视觉塔", "视觉模型：不训练看图的部分。只有自己造的小模型才关掉。"),
+        group="vision",
+    )
+    freeze_multi_modal_projector: bool = knob(
+        True,
+        title="Keep the projector",
+        help="Vision models: leaves the layer between picture and text as it is.",
+        zh=("冻结投影层", "视觉模型：不训练连接图像与文本的那一层。"),
+        group="vision",
+    )
+    image_max_pixels: int = knob(
+        589824,
+        title="Largest picture",
+        help="Larger pictures are scaled down to so many pixels (768 x 768). Memory grows with it.",
+        zh=("图片最大像素", "更大的图片会缩小到这么多像素（768 x 768）。越大越占显存。"),
+        group="vision",
+        ge=784,
+    )
+    draw_pictures: int = knob(
+        0,
+        title="Pictures to draw",
+        help="Draws so many pictures of coloured shapes first, as the only data set: shapes.",
+        zh=("先画多少张图", "训练前先画这么多张彩色图形，作为唯一的数据集 shapes。"),
+        group="vision",
+        ge=0,
+    )
     seed: int = knob(
         42,
         title="Seed",
@@ -246,6 +283,7 @@ _ALWAYS = {
     "include_num_input_tokens_seen": True,
 }
 _LORA_ONLY = ("lora_rank", "lora_alpha", "lora_target")
+_VISION = ("freeze_vision_tower", "freeze_multi_modal_projector", "image_max_pixels")
 
 
 class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
@@ -265,6 +303,8 @@ class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
             "DO_NOT_TRACK": "1",
         }
         env |= engine_env(place, config.model_name_or_path, on_cpu=config.use_cpu)
+        if config.draw_pictures:
+            head = (*_draw_first(config, place), *head)
         return Command(
             argv=(*head, "train", "train.yaml", *config.extra_args),
             env=env,
@@ -280,7 +320,13 @@ class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
         else:
             check_model_dir(config.model_name_or_path, root)
         check_template(config.template, config.model_name_or_path, root)
-        _check_datasets(config.dataset, Path(resolve_path(config.dataset_dir, str(root))))
+        if config.draw_pictures and config.dataset != DRAWN_DATASET:
+            raise RecipeInvalid(
+                f"Pictures are drawn as the data set {DRAWN_DATASET!r}, not {config.dataset!r}.",
+                hint=f"Set dataset to {DRAWN_DATASET}, or draw_pictures to 0.",
+            )
+        if not config.draw_pictures:
+            _check_datasets(config.dataset, Path(resolve_path(config.dataset_dir, str(root))))
 
     def resources(self, config: LlamaFactoryTrainConfig, has_gpu: bool) -> Resources:
         """One card, or none on the CPU."""
@@ -310,7 +356,10 @@ class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
         return Progress(done, total, f"step {done}/{total}", _seconds(last.get("remaining_time")))
 
     def _yaml(self, config: LlamaFactoryTrainConfig, root: str) -> dict[str, Any]:
-        skipped = {"extra_args", *(_LORA_ONLY if config.finetuning_type != "lora" else ())}
+        skipped = {"extra_args", "draw_pictures"}
+        skipped |= {*(_LORA_ONLY if config.finetuning_type != "lora" else ())}
+        usual = type(config).model_fields
+        skipped |= {name for name in _VISION if getattr(config, name) == usual[name].default}
         values = {
             name: value
             for name, value in config.model_dump().items()
@@ -318,12 +367,19 @@ class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
         }
         for name in ("model_name_or_path", "dataset_dir"):
             values[name] = resolve_path(values[name], root)
+        if config.draw_pictures:
+            values["dataset_dir"] = DRAWN
         values["save_strategy"] = "steps" if config.save_steps else "no"
         if config.eval_steps:
             values["eval_strategy"] = "steps"
         if not config.train_from_scratch:
             del values["train_from_scratch"]
         return {**values, **_ALWAYS}
+
+
+def _draw_first(config: LlamaFactoryTrainConfig, place: Placement) -> tuple[str, ...]:
+    draw = (place.interpreter.python, str(_DRAW), "--data", DRAWN)
+    return (*draw, "--pictures", str(config.draw_pictures), "--")
 
 
 def _check_datasets(names: str, folder: Path) -> None:

@@ -31,6 +31,7 @@ from studio.core.errors import DiskFull, EnvMissing, StudioError
 from studio.envs import backend, bytecode, pipconf, shims, uv, venv
 from studio.envs.catalog import CATALOG, EnvSpec, Variant, find
 from studio.envs.checks import GIB, check_disk, check_driver, check_unused
+from studio.envs.flags import ask_flags, flags_file, key_of, write_flags
 from studio.envs.layout import EnvFolder, damaged, size_bytes
 from studio.envs.progress import Progress
 from studio.envs.screen import UvScreen
@@ -117,6 +118,8 @@ class Builder:
             say(f"From pip's configuration: {', '.join(self.pip.used)}.")
         for warning in self.pip.warnings:
             say(f"WARNING: {warning}.")
+        if not self.spec.comes_for(self.variant):
+            raise EnvMissing(f"{self.spec.title} does not come for {self.variant}.")
         check_unused(self.folder.path)
         check_driver(self.spec, self.variant)
         size: float = getattr(self.spec.size_gib, self.variant)
@@ -231,6 +234,20 @@ class Builder:
                 "studio_version": __version__,
             },
         )
+        if self.spec.help:
+            self._learn_flags(answer.versions)
+
+    def _learn_flags(self, versions: dict[str, str]) -> None:
+        """Note which flags this version of the engine has, so that no launch has to ask."""
+        python = self.folder.python
+        try:
+            flags = ask_flags(self.spec, python)
+        except EnvMissing as error:
+            say(f"WARNING: {error}")
+            return
+        key = key_of(str(python), (), versions, self.spec.lock_sha256(self.variant))
+        write_flags(flags_file(self.folder.path.parent, self.spec.name), key, flags)
+        say(f"It has {len(flags)} flags.")
 
     def _site(self) -> Path:
         site = self.folder.site_packages

@@ -56,6 +56,9 @@ class EnvSpec:
     seldom: tuple[str, ...] = ()
     """Paths in site-packages that a start does not import, so they are not compiled beforehand;
     a leading `!` makes an exception."""
+    help: tuple[str, ...] = ()
+    """Module, and the words after it, whose output lists every flag of the engine; empty when
+    the engine has none that differ between versions."""
     build_env: tuple[tuple[str, str], ...] = ()
     """Variables for source packages that are compiled during the build."""
     cuda_driver: int = 0
@@ -66,6 +69,10 @@ class EnvSpec:
     def lock(self, variant: Variant) -> Path:
         """Return the complete list of pins of a variant."""
         return self.locks / f"{self.name}.{variant}.txt"
+
+    def comes_for(self, variant: Variant) -> bool:
+        """Tell whether there is a lock for a variant; some engines need a card."""
+        return self.lock(variant).is_file()
 
     def shims_for(self, variant: Variant) -> tuple[str, ...]:
         """Return the patches a variant needs; CUDA wheels need none."""
@@ -88,6 +95,7 @@ VLLM = EnvSpec(
     size_gib=Gib(cpu=2.3, cuda=12),
     download_gib=Gib(cpu=0.5, cuda=5),
     report=("torch", "transformers"),
+    help=("vllm.entrypoints.cli.main", "serve", "--help=all"),
     shims=("cpu_ops", "vllm_name"),
     seldom=(
         *SELDOM,
@@ -116,7 +124,31 @@ LLAMAFACTORY = EnvSpec(
     build_env=(("DS_BUILD_OPS", "0"),),
 )
 
-CATALOG: dict[str, EnvSpec] = {spec.name: spec for spec in (VLLM, LLAMAFACTORY)}
+ROUTER = EnvSpec(
+    name="router",
+    title="vLLM Router",
+    imports=("vllm_router.launch_router",),
+    distribution="vllm-router",
+    script="vllm-router",
+    size_gib=Gib(cpu=0.12, cuda=0.12),
+    download_gib=Gib(cpu=0.04, cuda=0.04),
+)
+
+SGLANG = EnvSpec(
+    name="sglang",
+    title="SGLang",
+    imports=("sglang.srt.server_args",),
+    distribution="sglang",
+    script="sglang",
+    size_gib=Gib(cpu=0, cuda=14),
+    download_gib=Gib(cpu=0, cuda=6),
+    report=("torch", "transformers"),
+    help=("sglang.launch_server", "--help"),
+    seldom=SELDOM,
+    cuda_driver=580,
+)
+
+CATALOG: dict[str, EnvSpec] = {spec.name: spec for spec in (VLLM, LLAMAFACTORY, ROUTER, SGLANG)}
 
 
 def find(name: str, catalog: dict[str, EnvSpec] = CATALOG) -> EnvSpec:

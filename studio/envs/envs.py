@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,11 +20,16 @@ from studio.core.errors import EnvMissing, NotFound, RunBusy, StudioError
 from studio.core.settings import Settings
 from studio.core.spec import Interpreter
 from studio.envs.catalog import CATALOG, EnvSpec, Variant, find
+from studio.envs.flags import ask_flags, flags_file, key_of, read_flags, write_flags
 from studio.envs.layout import EnvFolder, users_of
 from studio.envs.verify import verify
 from studio.jobs.shim.cards import read_cards
 from studio.jobs.store import Store
 
+log = logging.getLogger(__name__)
+
+ELSEWHERE = "Use a machine with one, or adopt an environment that runs here."
+"""What to do about an engine that does not come for this machine."""
 BUILDER = Path(__file__).parent
 """The folder Python is given to start the builder: it works from any directory."""
 
@@ -82,6 +89,8 @@ class Envs:
         self._settings = settings
         self._store = store
         self._catalog = CATALOG if catalog is None else catalog
+        self._asked: set[str] = set()
+        """Environments whose engine is being, or was, asked for its flags in the background."""
 
     # looking ------------------------------------------------------------------------------------
 
@@ -119,11 +128,45 @@ class Envs:
         """Return where the interpreter is or will be after a build, without a check."""
         return self._interpreter(self.status(name))
 
+    def version(self, name: str) -> str:
+        """Return the version of the engine there; empty while it is not built."""
+        return self.status(name).versions.get(find(name, self._catalog).distribution, "")
+
+    def flags(self, name: str) -> frozenset[str] | None:
+        """Return every `--flag` of the engine there; None while that is not known. Never waits.
+
+        When nobody has asked that engine yet, a thread does, once: the next look knows.
+        """
+        status = self.status(name)
+        if not status.state.usable or not find(name, self._catalog).help:
+            return None
+        key = self._flags_key(status)
+        known = read_flags(self._flags_file(name), key)
+        if known is None and key not in self._asked:
+            self._asked.add(key)
+            threading.Thread(target=self._learn_quietly, args=(name,), daemon=True).start()
+        return known
+
+    def learn_flags(self, name: str) -> frozenset[str]:
+        """Ask the engine which flags it has (seconds) and keep the answer; raise EnvMissing."""
+        status = self.status(name)
+        interpreter = self.interpreter(name)
+        flags = ask_flags(
+            find(name, self._catalog), Path(interpreter.python), interpreter.pythonpath
+        )
+        write_flags(self._flags_file(name), self._flags_key(status), flags)
+        return flags
+
     # changing -----------------------------------------------------------------------------------
 
     def build_argv(self, name: str, *, fresh: bool = False) -> tuple[str, ...]:
-        """Return the command that builds or repairs an environment; it is run as a run."""
-        find(name, self._catalog)
+        """Return the command that builds or repairs an environment; it is run as a run.
+
+        Raises EnvMissing for an engine that does not come for this machine.
+        """
+        spec = find(name, self._catalog)
+        if not spec.comes_for(self.variant()):
+            raise EnvMissing(_needs_card(spec), hint=ELSEWHERE)
         home = str(self._settings.home.absolute())
         head = (sys.executable, str(BUILDER), name, "--variant", self.variant(), "--home", home)
         return (*head, "--fresh") if fresh else head
@@ -153,6 +196,8 @@ class Envs:
                     time.time(),
                 ),
             )
+        if spec.help:
+            self._learn_quietly(name)
         return self.status(name)
 
     def remove(self, name: str) -> None:
@@ -185,6 +230,22 @@ class Envs:
             shutil.rmtree(folder.path)
 
     # details ------------------------------------------------------------------------------------
+
+    def _learn_quietly(self, name: str) -> None:
+        try:
+            self.learn_flags(name)
+        except StudioError as error:
+            log.warning("flags of %s stay unknown: %s", name, error)
+
+    def _flags_file(self, name: str) -> Path:
+        return flags_file(self._settings.envs_dir, name)
+
+    def _flags_key(self, status: EnvStatus) -> str:
+        marker = None
+        if status.kind == "built":
+            marker = self._folder(find(status.name, self._catalog)).read_marker()
+        lock = marker["lock_sha256"] if marker else ""
+        return key_of(status.python, status.pythonpath, dict(status.versions), lock)
 
     def _folder(self, spec: EnvSpec) -> EnvFolder:
         envs = self._settings.envs_dir.absolute()
@@ -248,6 +309,8 @@ class Envs:
         whose = f"{spec.title}'s environment"
         if folder.building:
             return EnvState.BUILDING, f"{whose} is being built.", "Wait for that run to end."
+        if not spec.comes_for(self.variant()):
+            return EnvState.MISSING, _needs_card(spec), ELSEWHERE
         if not os.path.lexists(folder.path):
             size = getattr(spec.download_gib, self.variant())
             remedy = f"Build it (about {size:g} GiB to download), or adopt one you already have."
@@ -275,6 +338,10 @@ class Envs:
             scripts=status.kind == "built" or os.access(beside, os.X_OK),
             pythonpath=status.pythonpath,
         )
+
+
+def _needs_card(spec: EnvSpec) -> str:
+    return f"{spec.title} needs an NVIDIA card, and this machine has none."
 
 
 def _executable(given: Path) -> Path:

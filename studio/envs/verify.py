@@ -69,7 +69,7 @@ def verify(
             check=False,
             cwd="/",
             stdin=subprocess.DEVNULL,
-            env=_environment(pythonpath, write_bytecode),
+            env=environment(pythonpath, write_bytecode),
         )
     except subprocess.TimeoutExpired:
         raise EnvMissing(
@@ -84,7 +84,8 @@ def verify(
     return _read(spec, python, done)
 
 
-def _environment(pythonpath: Iterable[Path], write_bytecode: bool) -> dict[str, str]:
+def environment(pythonpath: Iterable[Path], write_bytecode: bool = False) -> dict[str, str]:
+    """Return the variables for a question to another Python: nothing of ours, no network."""
     dropped = {*INHERITED, "PYTHONDONTWRITEBYTECODE"} if write_bytecode else set(INHERITED)
     env = {name: value for name, value in os.environ.items() if name not in dropped}
     env |= {"VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}

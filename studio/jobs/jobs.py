@@ -20,6 +20,7 @@ from studio.core.ids import is_id
 from studio.core.settings import Settings
 from studio.core.spec import Endpoint, RunSpec, State
 from studio.jobs import ports
+from studio.jobs.groups import routers_first
 from studio.jobs.rundir import RunDir
 from studio.jobs.shim import cards as gpu
 from studio.jobs.shim import procs
@@ -198,11 +199,17 @@ class Jobs:
         states: Iterable[State] = (),
         engine: str | None = None,
         text: str = "",
+        serves: bool | None = None,
     ) -> list[Run]:
-        """Return runs, newest first, filtered by state, engine and a word of name, id or recipe."""
+        """Return runs, newest first, filtered by state, engine and a word of name, id or recipe.
+
+        `serves` keeps servers alone (True) or everything else (False).
+        """
         wanted, found = set(states), []
         for row in self.store.rows("SELECT * FROM runs ORDER BY id DESC"):
             if engine and row["engine"] != engine:
+                continue
+            if serves is not None and bool(row["serves"]) != serves:
                 continue
             hay = f"{row['id']} {row['name']} {row['engine']} {row['recipe'] or ''}".lower()
             if text.lower() not in hay:
@@ -238,10 +245,13 @@ class Jobs:
                         api_key=run.spec.command.env.get("STUDIO_ENDPOINT_KEY", ""),
                         run_id=run.id,
                         pictures=offer.pictures,
+                        text_only=offer.text_only,
                         hot_lora=offer.hot_lora,
+                        group=run.spec.group,
+                        routes=offer.routes,
                     )
                 )
-        return found
+        return routers_first(found)
 
     def queue(self) -> list[str]:
         """Return the ids of runs that wait for cards, first in line first."""

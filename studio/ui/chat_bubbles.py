@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from studio.chat.album import names_in
 from studio.chat.answer import Look
 from studio.chat.errors import SENTENCES
 from studio.chat.history import Message
@@ -28,6 +29,7 @@ LATEX = [
     {"left": "\\[", "right": "\\]", "display": True},
     {"left": "\\(", "right": "\\)", "display": False},
 ]
+_PICTURES = '<div class="chat-pictures">'
 _CODE = re.compile(r"(```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)|`[^`\n]*`)", re.DOTALL)
 _DOLLARS = re.compile(r"(?<![\\$\w])\$(?=[^\s$])([^$\n]{1,300}?)(?<=[^\s\\])\$(?![\w$])")
 
@@ -50,11 +52,16 @@ def place(lang: str, messages: list[Message], bubble: int, text: str, side: str 
     question.
     """
     for every in (False, True):
-        places = [index for index, _ in _placed(lang, messages, side, every)]
-        at = places[bubble] if 0 <= bubble < len(places) else -1
-        if at >= 0 and math(text_of(messages[at])).strip() == text.strip():
+        drawn = list(_placed(lang, messages, side, every))
+        at, shown = drawn[bubble] if 0 <= bubble < len(drawn) else (-1, {})
+        if at >= 0 and shown["content"][0]["text"].strip() == text.strip():
             return at
     return len(messages) - 1
+
+
+def is_pictures(text: str) -> bool:
+    """Tell whether a bubble shows pictures; the component lets people edit even those."""
+    return text.startswith(_PICTURES)
 
 
 def live(lang: str, look: Look, model: str) -> list[Bubble]:
@@ -142,10 +149,24 @@ def _placed(
     for index, message in enumerate(messages[first:], first):
         extra = message.get("studio") or {}
         if message["role"] == "user":
-            yield index, _bubble("user", math(text_of(message)))
+            names, text = names_in(message), text_of(message)
+            if names:
+                yield index, _bubble("user", _pictures(lang, names))
+            if text or not names:
+                yield index, _bubble("user", math(text))
         elif message["role"] == "assistant" and extra.get("side", "a") == side:
             for bubble in _answered(lang, message, extra):
                 yield index, bubble
+
+
+def _pictures(lang: str, names: list[str]) -> str:
+    alt, look = esc(say(lang, "chat.picture.alt")), esc(say(lang, "chat.picture.enlarge"))
+    shown = (
+        f'<button type="button" class="chat-picture" title="{look}">'
+        f'<img src="ladder/chat/picture/{esc(name)}" alt="{alt}"></button>'
+        for name in names
+    )
+    return f"{_PICTURES}{''.join(shown)}</div>"
 
 
 def _answered(lang: str, message: Message, extra: dict[str, Any]) -> Iterator[Bubble]:

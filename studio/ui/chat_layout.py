@@ -20,8 +20,9 @@ class Layout:
 
     parts: Parts
     settings: list[Any]
-    """In the order of `Choices`, after the pickers."""
+    """In the order of `Choices`, between the pickers and what is attached."""
     new: Any
+    attach: Any
     find: Any
     add: Any
     url: Any
@@ -49,7 +50,8 @@ def lay_out() -> Layout:
         )
     found = {**side, **bar, **panel, **answers}
     found |= {"start": start, "talk": talk, "conversation": conversation}
-    apart = {name: found.pop(name) for name in ("new", "find", "url", "key", "connect")}
+    names = ("new", "find", "url", "key", "connect", "attach")
+    apart = {name: found.pop(name) for name in names}
     return Layout(parts=Parts(**found), settings=settings, add=found["add"], watch=watch, **apart)
 
 
@@ -139,17 +141,30 @@ def _start() -> dict[str, Any]:
 def _talk() -> dict[str, Any]:
     with gr.Row(elem_id="chat-sides"):
         left, right = _chatbot("left", visible=True), _chatbot("right", visible=False)
-    box = gr.Textbox(
-        placeholder=T("chat.ask"),
-        show_label=False,
-        container=False,
-        interactive=True,
-        submit_btn=True,
-        lines=1,
-        max_lines=8,
-        elem_id="chat-box",
-    )
-    return {"left": left, "right": right, "box": box}
+    with gr.Column(elem_id="chat-ask"):
+        strip = acts_html(elem_id="chat-strip")
+        with gr.Row(elem_id="chat-line"):
+            attach = gr.UploadButton(
+                T("chat.picture.add"),
+                file_count="multiple",
+                type="filepath",
+                size="sm",
+                elem_id="chat-attach",
+                elem_classes="chat-iconed",
+            )
+            box = gr.Textbox(
+                placeholder=T("chat.ask"),
+                show_label=False,
+                container=False,
+                interactive=True,
+                submit_btn=True,
+                lines=1,
+                max_lines=8,
+                elem_id="chat-box",
+            )
+        attached = gr.Textbox(visible="hidden", elem_id="chat-attached")
+    found = {"left": left, "right": right, "box": box}
+    return {**found, "strip": strip, "attached": attached, "attach": attach}
 
 
 def _chatbot(name: str, *, visible: bool) -> gr.Chatbot:

@@ -47,6 +47,8 @@ class Parts:
     compare_button: Any
     left: Any
     right: Any
+    strip: Any
+    attached: Any
     box: Any
 
     def all(self) -> list[Any]:
@@ -70,6 +72,8 @@ class Choices:
     seed: str
     turns: str
     stop: str
+    attached: str = ""
+    """The pictures that go with the question, as `chat_pictures.write` puts them."""
 
     @classmethod
     def of(cls, values: Sequence[Any]) -> Choices:

@@ -115,7 +115,6 @@ class Pickers:
         ids = [endpoint.id for endpoint in found]
         first = first if first in ids else ids[0]
         choices = [(_label(endpoint), endpoint.id) for endpoint in found]
-        name = next(_label(endpoint) for endpoint in found if endpoint.id == first)
         return {
             parts.talk: gr.update(visible=True),
             parts.start: gr.update(visible=False),
@@ -126,7 +125,7 @@ class Pickers:
             parts.endpoint_b: gr.update(
                 choices=choices, value=second if second in ids else ids[-1]
             ),
-            parts.left: gr.update(placeholder=_hello(lang, name), examples=_samples(lang)),
+            parts.left: greeting(lang, next(e for e in found if e.id == first)),
         }
 
     # inside -------------------------------------------------------------------------------------
@@ -167,6 +166,25 @@ class Pickers:
             return _models((), "")
 
 
+def greeting(lang: str, endpoint: Endpoint) -> Any:
+    """Return what an empty chat shows: who is ready, and questions to try."""
+    examples: list[dict[str, Any]] = [
+        {"text": text, "icon": {"path": picture, "url": f"ladder/chat/sample/{picture}"}}
+        if picture
+        else {"text": text}
+        for text, picture in samples(lang, endpoint)
+    ]
+    return gr.update(placeholder=_hello(lang, _label(endpoint)), examples=examples)
+
+
+def samples(lang: str, endpoint: Endpoint) -> list[tuple[str, str]]:
+    """Return questions to try, each with the name of its sample picture; empty for none."""
+    if endpoint.pictures is None:
+        return [(text, "") for text in say(lang, "chat.samples").splitlines()]
+    rows = (row.partition(" ") for row in say(lang, "chat.picture.samples").splitlines())
+    return [(text, picture) for picture, _, text in rows]
+
+
 def _models(known: tuple[str, ...], model: str) -> Any:
     """Return the model picker; it is hidden while there is nothing to choose."""
     value = model if model in known else known[0] if known else None
@@ -183,7 +201,3 @@ def _label(endpoint: Endpoint) -> str:
 def _hello(lang: str, name: str) -> str:
     title, text = say(lang, "chat.hello.title"), say(lang, "chat.hello.text", name=name)
     return f'<div class="chat-hello"><h3>{w.esc(title)}</h3><p>{w.esc(text)}</p></div>'
-
-
-def _samples(lang: str) -> list[dict[str, str]]:
-    return [{"text": question} for question in say(lang, "chat.samples").splitlines()]

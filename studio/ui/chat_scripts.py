@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
+from studio.chat.album import question as content_of
+from studio.chat.album import uri_of
 from studio.chat.answer import Ending
 from studio.chat.desk import Desk, Person
+from studio.chat.pictures import Limits, PictureRefused, prepare, rescaled
+from studio.chat.sight import check_sight, limits_of, most_of
 from studio.chat.turn import Turn
+from studio.core.spec import Pictures
 from studio.ui.chat_parts import sampling_of
 from studio.ui.gate import require_operator, visitor
 from studio.ui.i18n import AnyRequest
 
 if TYPE_CHECKING:
     from studio.studio import Studio
+
+_DATA_URI = re.compile(r"data:[\w./+-]*;base64,", re.ASCII)
 
 
 class Scripts:
@@ -37,11 +49,12 @@ class Scripts:
         top_p: float | None = None,
         max_tokens: int | None = None,
         seed: int | None = None,
+        pictures: list[Any] | None = None,
     ) -> AsyncIterator[str]:
         """Ask one question and stream the answer: each value is all the text so far.
 
         `endpoint` is an id from `endpoints`, empty for the first; what is None is the model's own
-        default.
+        default. A picture is a data URI, or a file as `gradio_client.handle_file` uploads it.
         """
         person = _person(request)
         sampling = sampling_of(
@@ -49,7 +62,9 @@ class Scripts:
         )
         pick = await asyncio.to_thread(self._desk.pick, person, endpoint, model)
         messages = [{"role": "system", "content": system}] if system.strip() else []
-        messages.append({"role": "user", "content": question})
+        uris = await asyncio.to_thread(_uris, person, pick.endpoint.pictures, pictures or [])
+        messages.append({"role": "user", "content": content_of(question, uris)})
+        check_sight(pick.endpoint, messages)
         turn = Turn({"a": self._desk.answer(pick, messages, sampling)})
         shown = None
         try:
@@ -67,7 +82,7 @@ class Scripts:
             turn.close()
 
     def endpoints(self, request: gr.Request) -> list[dict[str, Any]]:
-        """Return what can be chatted with: id, name, address and models; never a key."""
+        """Return what can be chatted with: id, name, address, models, eyes; never a key."""
         return [
             {
                 "id": endpoint.id,
@@ -75,6 +90,7 @@ class Scripts:
                 "base_url": endpoint.base_url,
                 "models": list(endpoint.models),
                 "run_id": endpoint.run_id,
+                "pictures": endpoint.pictures.model_dump() if endpoint.pictures else None,
             }
             for endpoint in self._desk.endpoints(_person(request))
         ]
@@ -90,3 +106,31 @@ def _person(request: AnyRequest | None) -> Person:
     """Return who asks; a script keeps no conversations, so a guest needs no browser's secret."""
     who = visitor(request)
     return Person(who.name, guest=who.role != "operator")
+
+
+def _uris(person: Person, spec: Pictures | None, given: list[Any]) -> list[str]:
+    """Return a script's pictures as they travel; raise PictureRefused."""
+    limits = limits_of(person.guest)
+    most = most_of(spec, limits)
+    if len(given) > most:
+        raise PictureRefused(f"At most {most} pictures go into one message.")
+    made = (prepare(_bytes(item, limits), limits, spec).data for item in given)
+    return [uri_of(rescaled(data, spec) if spec else data) for data in made]
+
+
+def _bytes(item: Any, limits: Limits) -> bytes:
+    """Return a picture's file; only what the caller itself sent or uploaded is opened."""
+    if isinstance(item, str) and (head := _DATA_URI.match(item)):
+        try:
+            return base64.b64decode(item[head.end() :], validate=True)
+        except binascii.Error:
+            raise PictureRefused("The data URI is not base64 to its end.") from None
+    path = Path(str(item.get("path", ""))) if isinstance(item, dict) else Path()
+    folder = Path(get_upload_folder()).resolve()
+    if isinstance(item, dict) and path.resolve().is_relative_to(folder) and path.is_file():
+        with open(path, "rb") as file:
+            return file.read(limits.max_bytes + 1)
+    raise PictureRefused(
+        "A picture is given as a data URI or as an uploaded file, not as a path.",
+        hint="gradio_client.handle_file uploads one.",
+    )

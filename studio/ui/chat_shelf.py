@@ -51,6 +51,8 @@ class Shelf:
             parts.left: [],
             parts.right: [],
             parts.box: idle(""),
+            parts.attached: "",
+            parts.strip: "",
             parts.listing: chat_side.listing(lang, heads, ""),
         }
 

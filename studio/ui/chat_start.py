@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from studio.jobs.jobs import Run
     from studio.studio import Studio
 
+STARTER = "vllm/smoke-vl"
+"""The recipe that is offered where a model with eyes is needed."""
 LOOKED_AT = 20
 """How many of the newest runs are looked through for one that is starting."""
 _GOING = (State.QUEUED, State.STARTING, State.RUNNING)
@@ -28,13 +30,23 @@ def ways(lang: str, studio: Studio, *, back: bool) -> str:
 
     `back` adds the way back to the chat, for when there is something to chat with already.
     """
-    parts = [_first(lang, studio), _others(lang, studio), _kept(lang, studio.external.list())]
+    parts = [
+        _first(lang, studio),
+        _second(lang, studio),
+        _others(lang, studio),
+        _kept(lang, studio.external.list()),
+    ]
     if back:
         button = w.action(
             say(lang, "chat.start.back_to_chat"), "back", icon_name="left", kind="quiet"
         )
         parts.insert(0, f'<div class="chat-back">{button}</div>')
     return f'<div class="chat-ways">{"".join(parts)}</div>'
+
+
+def sees(studio: Studio) -> Recipe | None:
+    """Return the recipe of the tiny model that sees, if it is there."""
+    return next((r for r in studio.recipes.list() if r.name == STARTER), None)
 
 
 def nothing_for_guests(lang: str) -> str:
@@ -117,11 +129,25 @@ def _first(lang: str, studio: Studio) -> str:
     )
 
 
+def _second(lang: str, studio: Studio) -> str:
+    """Return the smaller way to a model that sees."""
+    recipe = sees(studio)
+    if recipe is None:
+        return ""
+    label = say(lang, "chat.picture.start")
+    start = w.action(label, "start", recipe.name, icon_name="play")
+    return (
+        f'<section class="chat-first chat-second">{w.icon("eye")}<div>'
+        f"<h3>{w.esc(say(lang, 'chat.picture.starter'))}</h3>"
+        f"<p>{w.esc(say(lang, 'chat.picture.starter_text'))}</p></div>{start}</section>"
+    )
+
+
 def _others(lang: str, studio: Studio) -> str:
     rows = []
     for recipe in chat_recipes(studio):
-        if recipe.first:
-            continue  # it has the big button
+        if recipe.first or recipe.name == STARTER:
+            continue  # they have buttons of their own
         engine = studio.engine(recipe.engine)
         start = w.action(say(lang, "chat.start.start"), "start", recipe.name, icon_name="play")
         rows.append(

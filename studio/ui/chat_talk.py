@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from dataclasses import astuple, replace
+from typing import Any, NamedTuple
 
 import gradio as gr
 
+from studio.chat.album import Album, filled, names_in, question
+from studio.chat.answer import Answer
 from studio.chat.client import Sampling
 from studio.chat.desk import Desk, Person, Pick
-from studio.chat.history import before_question, to_send
-from studio.chat.turn import Turn
+from studio.chat.history import Message, before_question, to_send
+from studio.chat.sight import check_sight, limits_of, take
+from studio.chat.transcript import text_of
 from studio.core.errors import NotFound, RunBusy
 from studio.ui import chat_bubbles, chat_side
 from studio.ui.chat_parts import Choices, Out, Parts, busy, idle, person_of
+from studio.ui.chat_pickers import samples
+from studio.ui.chat_pictures import Attached, again, read, sample_folder, write
 from studio.ui.i18n import lang_of
+
+
+class Draft(NamedTuple):
+    """A conversation as it would be with the question, and what makes it so."""
+
+    messages: list[Message]
+    write_down: Callable[[], str]
+    """Returns the conversation's id."""
 
 
 class Talk:
@@ -26,32 +40,51 @@ class Talk:
         self._parts = parts
 
     async def ask(
-        self, request: gr.Request, question: str, conversation: str, *values: Any
+        self, request: gr.Request, text: str, conversation: str, *values: Any
     ) -> AsyncIterator[Out]:
-        """Send the question and show the answer as it arrives."""
-        question = (question or "").strip()
-        if not question:
+        """Send the question with its pictures and show the answer as it arrives."""
+        choices, text = Choices.of(values), (text or "").strip()
+        person = person_of(request)
+        store = self._desk.conversations(person)
+        names = [item.name for item in read(store.album, choices.attached)]
+        if not text and not names:
             yield {self._parts.box: gr.skip()}
             return
-        person = person_of(request)
+        asked: Message = {"role": "user", "content": question(text, names)}
 
-        def write_down() -> str:
-            store = self._desk.conversations(person)
-            ident = conversation if store.has(conversation) else store.create()
-            self._refuse_while_answering(person, ident)
-            store.settle(ident)
-            store.append(ident, {"role": "user", "content": question})
-            return ident
+        def draft() -> Draft:
+            known = store.has(conversation)
+            before = store.load(conversation).messages if known else []
 
-        async for out in self._answer(request, write_down, Choices.of(values)):
+            def write_down() -> str:
+                ident = conversation if known else store.create()
+                self._refuse_while_answering(person, ident)
+                store.settle(ident)
+                store.append(ident, asked)
+                return ident
+
+            return Draft([*before, asked], write_down)
+
+        async for out in self._answer(request, draft, choices):
             yield out
 
     async def sample(
         self, event: gr.SelectData, request: gr.Request, conversation: str, *values: Any
     ) -> AsyncIterator[Out]:
-        """Ask one of the sample questions."""
-        question = event.value["text"] if isinstance(event.value, dict) else str(event.value)
-        async for out in self.ask(request, question, conversation, *values):
+        """Ask one of the sample questions, with its picture if it has one."""
+        text = event.value["text"] if isinstance(event.value, dict) else str(event.value)
+        person, choices = person_of(request), Choices.of(values)
+        endpoint = self._desk.endpoint(person, choices.endpoint or "")
+        known, at = samples(lang_of(request), endpoint), _number(event.index)
+        picture = known[at][1] if 0 <= at < len(known) and known[at][0] == text else ""
+        if picture:
+            data = await asyncio.to_thread((sample_folder() / picture).read_bytes)
+            store = self._desk.conversations(person)
+            kept = await asyncio.to_thread(
+                take, data, store, limits_of(person.guest), endpoint.pictures
+            )
+            choices = replace(choices, attached=write([Attached(kept.name, kept.source)]))
+        async for out in self.ask(request, text, conversation, *astuple(choices)):
             yield out
 
     async def retry(
@@ -65,8 +98,14 @@ class Talk:
     async def edit(
         self, event: gr.EditData, request: gr.Request, conversation: str, *values: Any
     ) -> AsyncIterator[Out]:
-        """Put other words in place of a question and answer those; what came after it goes."""
+        """Put other words in place of a question and answer those; what came after it goes.
+
+        Of a question with pictures the component sends each bubble; its pictures stay.
+        """
         asked, text = str(event.previous_value), str(event.value).strip()
+        if chat_bubbles.is_pictures(asked):
+            yield {self._parts.box: gr.skip()}
+            return
         async for out in self._again(request, conversation, values, event.index, asked, text):
             yield out
 
@@ -77,10 +116,14 @@ class Talk:
         store = self._desk.conversations(person)
         messages = store.load(conversation).messages
         at = chat_bubbles.place(lang, messages, _number(event.index), str(event.value))
-        before, question = before_question(messages, at)
+        before, asked = before_question(messages, at)
         store.replace(conversation, before)
-        text = question["content"] if question else ""
-        return {**self.shown(person, lang, conversation), self._parts.box: idle(text)}
+        items = again(store.album, names_in(asked)) if asked else []
+        return {
+            **self.shown(person, lang, conversation),
+            self._parts.box: idle(text_of(asked) if asked else ""),
+            self._parts.attached: write(items),
+        }
 
     def stop(self, request: gr.Request, conversation: str) -> None:
         """End the answer where it is."""
@@ -110,38 +153,49 @@ class Talk:
         """Cut a conversation after one of its questions and have that answered."""
         person, lang = person_of(request), lang_of(request)
 
-        def cut() -> str:
+        def draft() -> Draft:
             self._refuse_while_answering(person, conversation)
             store = self._desk.conversations(person)
             messages = store.load(conversation).messages
             at = chat_bubbles.place(lang, messages, _number(index), asked)
-            before, question = before_question(messages, at)
-            if question is None:
+            before, found = before_question(messages, at)
+            if found is None:
                 raise NotFound("There is no question to answer.")
-            changed = {**question, "content": text or question["content"]}
-            store.replace(conversation, [*before, changed])
-            return conversation
+            content = question(text, names_in(found)) if text else found["content"]
+            changed = [*before, {**found, "content": content}]
 
-        async for out in self._answer(request, cut, Choices.of(values)):
+            def write_down() -> str:
+                store.replace(conversation, changed)
+                return conversation
+
+            return Draft(changed, write_down)
+
+        async for out in self._answer(request, draft, Choices.of(values)):
             yield out
 
     async def _answer(
-        self, request: gr.Request, write_down: Callable[[], str], choices: Choices
+        self, request: gr.Request, make_draft: Callable[[], Draft], choices: Choices
     ) -> AsyncIterator[Out]:
         """Write the question down, receive the answers and show them, throttled."""
         person, lang, parts = person_of(request), lang_of(request), self._parts
         sides = {"a": parts.left, "b": parts.right} if choices.compare else {"a": parts.left}
         # Nothing is written before it is clear that somebody can answer.
         picks, sampling = await asyncio.to_thread(self._chosen, person, choices)
-        ident = await asyncio.to_thread(write_down)
+        draft = await asyncio.to_thread(make_draft)
         store = self._desk.conversations(person)
+        answers = await asyncio.to_thread(
+            self._answers, store.album, draft.messages, picks, sampling, choices
+        )
+        ident = await asyncio.to_thread(draft.write_down)
         messages = (await asyncio.to_thread(store.load, ident)).messages
-        turn = self._begin(person, ident, messages, picks, sampling, choices)
+        turn = self._desk.begin(person, ident, answers)
         so_far = {side: chat_bubbles.bubbles(lang, messages, side) for side in sides}
         try:
             yield {
                 parts.conversation: ident,
                 parts.box: busy(),
+                parts.attached: "",
+                parts.strip: "",
                 parts.listing: chat_side.listing(lang, store.list(), ident),
                 **{part: so_far[side] for side, part in sides.items()},
             }
@@ -161,23 +215,25 @@ class Talk:
             parts.listing: chat_side.listing(lang, store.list(), ident),
         }
 
-    def _begin(
+    def _answers(
         self,
-        person: Person,
-        ident: str,
-        messages: list[dict[str, Any]],
+        album: Album,
+        messages: list[Message],
         picks: dict[str, Pick],
         sampling: Sampling,
         choices: Choices,
-    ) -> Turn:
+    ) -> dict[str, Answer]:
+        """Return the answers, ready to be received; raise PictureRefused before anything is."""
         answers = {}
         for side, pick in picks.items():
             sent = to_send(
                 messages, turns=choices.num_turns(), side=side, system=choices.system or ""
             )
+            check_sight(pick.endpoint, sent)
+            sent = filled(sent, album, pick.endpoint.pictures)
             about = {"side": side} if choices.compare else {}
             answers[side] = self._desk.answer(pick, sent, sampling, **about)
-        return self._desk.begin(person, ident, answers)
+        return answers
 
     def _chosen(self, person: Person, choices: Choices) -> tuple[dict[str, Pick], Sampling]:
         picks = {"a": self._desk.pick(person, choices.endpoint or "", choices.model or "")}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from studio.jobs.logs import CHUNK_BYTES
-from studio.ui import runview
+from studio.ui import fixview, runview
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
 from studio.ui.errors import guard
@@ -128,6 +128,8 @@ class RunPane:
             gr.Info(say(lang, "runs.stopped_toast", name=w.esc(run.spec.name)), duration=3)
         elif event.act == "relaunch":
             return self._studio.relaunch(event.value).id
+        elif event.act == fixview.ACT:
+            return fixview.relaunch_with(self._studio, event.value).id
         elif event.act == "delete":
             run = self._studio.jobs.get(event.value)
             self._studio.jobs.delete(run.id)

@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from studio.core.spec import State
 from studio.jobs.logs import CHUNK_BYTES, read_from, search
+from studio.telemetry.snapshot import cards
 from studio.ui import runview
 from studio.ui import widgets as w
 from studio.ui.i18n import lang_of, say
@@ -121,7 +122,8 @@ class Views:
 
     def _head(self, lang: str, run_id: str) -> dict[str, Any]:
         run = self._studio.jobs.get(run_id)
-        html = runview.head(lang, run, self._far(run)) + runview.reason(lang, run)
+        num_cards = None if run.state.alive else len(cards().get())
+        html = runview.head(lang, run, self._far(run)) + runview.reason(lang, run, num_cards)
         return {**_answer(html), "final": not run.state.alive}
 
     def _pulse(self, run_id: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.engines.explain import explain
 from studio.jobs.jobs import Run
-from studio.ui import units
+from studio.ui import fixview, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.sentences import translate
@@ -85,9 +85,12 @@ def actions(lang: str, run: Run) -> Iterable[str]:
         )
 
 
-def reason(lang: str, run: Run) -> str:
-    """Return the explanation a failed or lost run opens on; empty for all others."""
-    why = explain(run)
+def reason(lang: str, run: Run, num_cards: int | None = None) -> str:
+    """Return the explanation a failed or lost run opens on; empty for all others.
+
+    Relaunches on more cards than `num_cards` are not offered; None offers them all.
+    """
+    why = explain(run, num_cards=num_cards)
     if why is None:
         return ""
     lines = "\n".join(why.lines)
@@ -95,6 +98,7 @@ def reason(lang: str, run: Run) -> str:
     if lines:
         body += f'<pre class="l-proof">{w.esc(lines)}</pre>'
     body += w.note(why.advice[lang], icon_name="wrench")
+    body += f'<div class="l-fixes">{fixview.fixes(lang, run, why.fixes)}</div>'
     again = w.action(say(lang, "runs.relaunch"), "relaunch", run.id, icon_name="refresh")
     side = w.tag(translate(lang, run.reason), tone="bad") if run.reason else ""
     return w.card(say(lang, "runs.why"), body, foot=again, tone="bad", side=side)

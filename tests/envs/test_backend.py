@@ -96,12 +96,18 @@ def test_a_lock_without_torch_asks_nothing():
 @pytest.mark.parametrize("name", CATALOG)
 def test_shipped_locks_are_complete_pins(name: str, variant):
     spec = CATALOG[name]
+    if not spec.comes_for(variant):
+        assert (name, variant) == ("sglang", "cpu"), "only SGLang needs a card"
+        return
     text = spec.lock(variant).read_text()
     pins = read_lock(text)
     names = [backend.name_of(pin) for pin in pins]
-    assert len(set(names)) == len(pins) > 100
+    assert len(set(names)) == len(pins) > 20
     assert all(pin.count("==") == 1 and "://" not in pin and "+" not in pin for pin in pins)
     assert f"studio.envs.relock {name} {variant}" in text
+    if name == "router":
+        assert "torch" not in names, "it computes nothing"
+        return
     assert {"torch", "transformers"} <= set(names)
     assert (variant == "cuda") == any(pin.startswith("nvidia-cu") for pin in pins)
     assert variant == "cpu" or "RESOLVED ONLY" in text

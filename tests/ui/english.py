@@ -29,6 +29,8 @@ NEVER_SHOWN = {
     "studio/envs/relock.py",
     "studio/cli.py",
     "studio/admin.py",
+    "studio/export_cli.py",
+    "studio/replicas_cli.py",
     "studio/terminal.py",
     "studio/ui/serve.py",
 }

@@ -11,7 +11,7 @@ RESERVE_BYTES = 8192
 
 
 class RunFiles:
-    """Writer of `pid.json`, `events.jsonl`, `metrics.jsonl` and `result.json` of one run."""
+    """Writer of `pid.json`, `events.jsonl`, the two `.jsonl` of figures and `result.json`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,6 +33,10 @@ class RunFiles:
     def sample(self, facts: dict) -> None:
         """Append one sample of memory and load."""
         self._append("metrics.jsonl", facts)
+
+    def served(self, row: dict) -> None:
+        """Append one reading of a server's own figures."""
+        self._write("served.jsonl", json.dumps(row, separators=(",", ":")) + "\n")
 
     def note(self, text: str) -> None:
         """Append a line of the studio's own to the log."""

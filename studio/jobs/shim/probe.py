@@ -9,7 +9,7 @@ TIMEOUT_S = 2.0
 
 def answers(host: str, port: int, path: str) -> bool:
     """Return True when GET `path` is answered with status 200."""
-    target = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    target = reachable(host)
     try:
         with socket.create_connection((target, port), timeout=TIMEOUT_S) as connection:
             connection.settimeout(TIMEOUT_S)
@@ -19,3 +19,8 @@ def answers(host: str, port: int, path: str) -> bool:
     except OSError:
         return False
     return len(status) > 1 and status[1] == b"200"
+
+
+def reachable(host: str) -> str:
+    """Return the address to ask at for the one a server listens on."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -24,6 +24,7 @@ from studio.jobs.shim.files import RunFiles
 from studio.jobs.shim.porthold import PortHold
 from studio.jobs.shim.probe import answers
 from studio.jobs.shim.sample import Sampler
+from studio.jobs.shim.scrape import Scraper
 
 WAKE_SIGNALS = {
     signal.SIGCHLD,
@@ -58,6 +59,7 @@ class Supervisor:
         self.killed_by = ""
         self.ready = False
         self.port: PortHold | None = None
+        self.scraper: Scraper | None = None
 
     def announce(self) -> Supervisor:
         """Put this process on record; from here on the run has a supervisor."""
@@ -202,6 +204,7 @@ class Supervisor:
                 if self._probe(probe):
                     self.ready = True
                     self.files.event("ready")
+                    self._scrape()
                 elif time.monotonic() > deadline:
                     self._climb()
                     return "failed", f"not ready within {probe['timeout_s']:.0f} s"
@@ -214,6 +217,14 @@ class Supervisor:
         if not answers(self.spec["host"], port, probe["path"]):
             return False
         return procs.listens([entry.pid for entry in procs.descendants(self.me.pid)], port)
+
+    def _scrape(self) -> None:
+        """Begin to read the server's own figures, where it tells any."""
+        asked = self.spec.get("scrape")
+        if asked and self.spec["port"]:
+            port = self.spec["port"] + asked.get("port_shift", 0)
+            where = (self.spec["host"], port, asked["path"])
+            self.scraper = Scraper(self.files, *where, tuple(asked["prefixes"])).start()
 
     def _judge(self) -> tuple[str, str]:
         """Turn how it ended into an outcome. A server that leaves by itself has failed."""
@@ -232,6 +243,8 @@ class Supervisor:
 
     def _climb(self) -> None:
         """Climb the ladder until the engine's first process has ended."""
+        if self.scraper is not None:
+            self.scraper.stop()
         for rung in ladder.rungs(list(self.spec["stop"])):
             if self.kill_asked and rung.signal != "SIGKILL":
                 continue

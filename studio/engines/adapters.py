@@ -1,0 +1,65 @@
+"""LoRA adapters as folders: what lies in one, and whether a server can take it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import RecipeInvalid
+from studio.engines.engine import is_local, resolve_path
+
+CONFIG = "adapter_config.json"
+
+
+def refuse_adapter(
+    model: str, root: Path, way_out: Callable[[str, str, str], str] | None = None
+) -> None:
+    """Raise RecipeInvalid when a model's folder holds an adapter alone, as a LoRA training leaves.
+
+    `way_out(name, path, base)` says where the adapter belongs, in the engine's own settings.
+    """
+    folder = Path(resolve_path(model, str(root)))
+    if not is_local(model) or (folder / "config.json").exists() or not (folder / CONFIG).exists():
+        return
+    base = str(_config(folder).get("base_model_name_or_path") or "its base model")
+    name = folder.name if folder.name != "output" else "mine"
+    raise RecipeInvalid(
+        f"{folder} holds a LoRA adapter for {base}, not a whole model.",
+        hint=way_out(name, str(folder), base) if way_out else "",
+    )
+
+
+def check_adapter(
+    name: str, path: str, root: Path, most: int | None = None, ranks: Sequence[int] = ()
+) -> None:
+    """Raise RecipeInvalid unless a local folder holds an adapter of at most rank `most`.
+
+    `ranks` are those a server can be set to. A hub id is not looked up.
+    """
+    folder = Path(resolve_path(path, str(root)))
+    if not folder.is_absolute():
+        return
+    if not folder.is_dir():
+        raise RecipeInvalid(f"adapter {name}: there is no folder {folder}.", hint="Check the path.")
+    if not (folder / CONFIG).is_file():
+        raise RecipeInvalid(
+            f"adapter {name}: {folder} has no {CONFIG}.",
+            hint="A LoRA training leaves one in its output; a merged model is given as model.",
+        )
+    rank = _config(folder).get("r")
+    if most is not None and isinstance(rank, int) and rank > most:
+        wide = next((allowed for allowed in ranks if allowed >= rank), rank)
+        raise RecipeInvalid(
+            f"adapter {name} has rank {rank}, which is more than {most}.",
+            hint=f"Set max_lora_rank to {wide}.",
+        )
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,125 @@
+"""Every figure of the planner that is not exact: what engines take beside weights and cache.
+
+Each constant names its source and date. To recalibrate, measure with `measured.compare` on the
+machine in question and change the numbers here; nothing else holds one.
+"""
+
+from __future__ import annotations
+
+from studio.planner.weights import MIB
+
+GIB = 2**30
+
+# --- cards ---------------------------------------------------------------------------------------
+
+DRIVER_BYTES = {"H200": 606 * MIB, "RTX 4090": 357 * MIB}
+"""What the driver keeps: memory that the vendor's tool counts and CUDA does not offer.
+
+H200: 143,771 MiB against 139.81 GiB in CUDA; RTX 4090: 24,564 MiB against 23.64 GiB (2026-11)."""
+DRIVER_BYTES_OTHERS = 512 * MIB
+"""The same for a card nobody has measured here. Public reports of H100, L40S and RTX 5090 lie
+between 0.46 and 0.57 GiB."""
+CONTEXT_BYTES = 550 * MIB
+"""CUDA context and loaded kernels of one process, outside of vLLM's budget.
+
+With `SLACK` it gives the 130,855 MiB seen on an H200 at 0.9 (vLLM 0.26, 2026-11)."""
+SLACK = 0.011
+"""Share of the budget that the caching allocator holds on top of it once requests have run.
+
+Same measurement as `CONTEXT_BYTES`; there is one point, so the two are not told apart by it."""
+NCCL_BYTES = 250 * MIB
+"""NCCL's and the custom all-reduce's buffers per card with TP or PP above 1, outside the budget.
+
+Estimate from their default buffer sizes; not measured apart from `CONTEXT_BYTES`."""
+
+# --- vLLM on cards -------------------------------------------------------------------------------
+
+RUNTIME_BYTES = 110 * MIB
+"""What the profile run leaves inside the budget: cuBLAS workspaces, kernels, input buffers.
+
+What remains of the KV cache of 2,063,088 tokens (7B, TP=1) and 4,410,656 (TP=2) at 0.9 on an H200
+after weights, `activations.peak` and `GRAPH_BYTES_PER_LAYER` (vLLM 0.26, 2026-11)."""
+GRAPH_BYTES_PER_LAYER = 96 * 1024
+"""CUDA graph memory per captured graph and layer. vLLM captures every batch size twice (piecewise
+and whole) and since 0.21 takes the estimate out of the budget. Same measurement as above."""
+GRAPHS_PER_SIZE = 2
+MAX_GRAPH_SIZE = 512
+"""Largest batch that is captured (vLLM 0.32, config/vllm.py; Blackwell data centre cards: 1024)."""
+LOGIT_BYTES_EXTRA = 4
+"""The sampler copies the logits to float32 (vLLM 0.32, v1/worker/gpu/sample/sampler.py)."""
+PICTURE_TOKENS = 16384
+"""Tokens of the biggest picture of Qwen2-VL (12,845,056 pixels), with which vLLM profiles the
+tower (v1/worker/gpu_model_runner.py); a preprocessor_config.json with less wins."""
+BLOCK_TOKENS = 16
+BLOCK_TOKENS_CPU = 128
+"""Tokens of one KV block by default on cards and on a CPU (vLLM 0.32, platforms/)."""
+BATCH_DEFAULTS = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
+"""Card memory from which a server's max_num_batched_tokens and max_num_seqs default to these
+(vLLM 0.32, engine/arg_utils.py get_batch_defaults); an A100 counts as a small card."""
+BATCH_DEFAULTS_CPU = (2048, 128)
+"""The same on a CPU, times the number of ranks."""
+UTILIZATION_CPU = 0.92
+"""Share of the host's memory vLLM takes on a CPU when no cache size is given (config/cache.py)."""
+HIGHEST_UTILIZATION = 0.95
+"""The most that is advised: above it there is no room left for context and slack."""
+
+# --- host ----------------------------------------------------------------------------------------
+
+HOST_SERVER_BYTES = 980 * MIB
+HOST_WORKER_BYTES = 400 * MIB
+"""Proportional memory of the API server with its engine core, and of each worker, without weights
+and cache: 1.41 GB for one worker, 1.89 GB for two (vLLM 0.32 on a CPU, 2026-11). A CUDA worker
+maps more; nobody has measured how much."""
+
+# --- other engines -------------------------------------------------------------------------------
+
+HF_LENGTH = 4096
+"""Length planned for the transformers backend when none is set: it reserves nothing ahead."""
+SGLANG_PREFILL = ((160 * GIB, 16384), (60 * GIB, 8192), (35 * GIB, 4096), (0, 2048))
+"""Card memory from which SGLang's chunked_prefill_size defaults to these (server_args.py, 0.5)."""
+
+
+def driver_bytes(name: str) -> int:
+    """Return what the driver of a card of this name keeps for itself."""
+    known = (size for part, size in DRIVER_BYTES.items() if part.lower() in name.lower())
+    return next(known, DRIVER_BYTES_OTHERS)
+
+
+def batch_defaults(name: str, total_bytes: int) -> tuple[int, int]:
+    """Return max_num_batched_tokens and max_num_seqs of a server that was told neither."""
+    size = 0 if "a100" in name.lower() else total_bytes
+    return next((tokens, seqs) for least, tokens, seqs in BATCH_DEFAULTS if size >= least)
+
+
+def captured_sizes(max_num_seqs: int, max_num_batched_tokens: int) -> int:
+    """Return how many batch sizes vLLM captures: 1, 2, 4, every 8th to 256, every 16th above."""
+    most = min(max_num_seqs * 2, MAX_GRAPH_SIZE, max_num_batched_tokens)
+    sizes = {n for n in (1, 2, 4) if n <= most}
+    sizes.update(range(8, min(most + 1, 256), 8), range(256, most + 1, 16))
+    sizes.update(n for n in (max_num_batched_tokens, max_num_seqs) if n <= most)
+    return len(sizes)
+
+
+COMPUTE = {
+    "P100": 6.0, "V100": 7.0, "TITAN V": 7.0, "T4": 7.5, "RTX 20": 7.5, "QUADRO RTX": 7.5,
+    "A100": 8.0, "A800": 8.0, "A30": 8.0, "A40": 8.6, "A10": 8.6, "RTX 30": 8.6, "RTX A": 8.6,
+    "L40": 8.9, "L20": 8.9, "L4": 8.9, "RTX 40": 8.9, "ADA GENERATION": 8.9,
+    "H100": 9.0, "H200": 9.0, "H800": 9.0, "H20": 9.0, "GH200": 9.0, "B200": 10.0, "B300": 10.3,
+    "RTX 50": 12.0,
+}  # fmt: skip
+"""CUDA compute capability by a part of the card's name (NVIDIA's published table)."""
+BFLOAT16_FROM, FP8_FROM = 8.0, 8.9
+PACKED_FROM = {"awq": 7.5, "gptq": 6.0, "fp8": 7.5, "bitsandbytes": 7.0, "compressed-tensors": 7.5}
+"""Capability a packing needs (vLLM 0.32, get_min_capability of each); FP8 runs natively from
+`FP8_FROM`, below it only the weights are FP8."""
+
+
+def compute_capability(name: str) -> float | None:
+    """Return a card's capability by its name; None for a card that is not in the table."""
+    found = [part for part in COMPUTE if part in name.upper()]
+    return COMPUTE[max(found, key=len)] if found else None
+
+
+def sglang_prefill(total_bytes: int) -> int:
+    """Return SGLang's default chunked_prefill_size for a card."""
+    return next(tokens for least, tokens in SGLANG_PREFILL if total_bytes >= least)

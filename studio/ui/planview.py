@@ -1,0 +1,158 @@
+"""A serving plan as a person reads it: a bar per card, one sentence, and what would make it fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from studio.planner.result import Advice, CardPlan, ServingPlan
+from studio.ui import units
+from studio.ui import widgets as w
+from studio.ui.i18n import say
+
+SERIES = {
+    "weights": "weights",
+    "draft": "draft",
+    "lora": "lora",
+    "cache": "cache",
+    "activations": "activations",
+    "graphs": "graphs",
+    "runtime": "reserve",
+    "other": "other",
+}
+"""Part of a card's memory -> colour; `free` is the bar's own ground."""
+
+
+def plan_html(lang: str, plan: ServingPlan, *, machine: str = "") -> str:
+    """Return the bars, the verdict, the figures that matter, and the advice as buttons."""
+    bars = "".join(_bar(lang, card) for card in plan.cards)
+    return f"{machine}{bars}{_legend(lang, plan.cards)}{verdict(lang, plan)}{_figures(lang, plan)}"
+
+
+def verdict(lang: str, plan: ServingPlan) -> str:
+    """Return whether it fits, in a sentence, and the buttons for what would make it fit."""
+    text = say(lang, f"plan.reason.{plan.reason}", **spoken(lang, plan.values))
+    buttons = [_button(lang, advice) for advice in plan.advice]
+    lead = f'<p class="l-plan-lead">{w.esc(say(lang, "plan.would_fit"))}</p>' if buttons else ""
+    row = f'<div class="l-actions">{"".join(buttons)}</div>' if buttons else ""
+    notes = "".join(
+        w.note(say(lang, f"plan.note.{key}", **spoken(lang, values)), icon_name="info")
+        for key, values in plan.notes
+    )
+    tone, drawing = ("ok", "check") if plan.fits else ("bad", "alert")
+    return f"{w.note(text, tone=tone, icon_name=drawing)}{lead}{row}{notes}"
+
+
+def advice_text(lang: str, advice: Advice) -> str:
+    """Return a piece of advice in words."""
+    return say(lang, f"plan.advice.{advice.key}", **spoken(lang, advice.values))
+
+
+def spoken(lang: str, values: dict[str, Any]) -> dict[str, str]:
+    """Return values as they are said: bytes with a unit, whole numbers with separators."""
+    return {name: _said(lang, name, value) for name, value in values.items()}
+
+
+def _said(lang: str, name: str, value: Any) -> str:
+    if name.endswith("_bytes"):
+        return units.gib(value)
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return units.number(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _bar(lang: str, card: CardPlan) -> str:
+    shown = [part for part in card.parts if part.kind != "free" and part.bytes > 0]
+    total = card.total_bytes or 1
+    whole = max(total, sum(part.bytes for part in shown))
+    fills = []
+    for part in shown:
+        name = say(lang, f"plan.part.{part.kind}")
+        share = part.bytes / whole * 100
+        inside = f"<b>{w.esc(units.gib(part.bytes))}</b>" if share > 13 else ""
+        fills.append(
+            f'<i class="l-part l-series-{SERIES.get(part.kind, "reserve")}" '
+            f'style="width:{share:.2f}%" title="{w.esc(name)}: {w.esc(units.gib(part.bytes))}">'
+            f"{inside}</i>"
+        )
+    over = ""
+    if card.over_bytes > 0:
+        width = min(100.0, card.over_bytes / whole * 100)
+        over = f'<i class="l-over" style="width:{width:.2f}%"></i>'
+    limit = ""
+    if whole > total:
+        limit = f'<i class="l-limit" style="left:{total / whole * 100:.2f}%"></i>'
+    name = say(lang, "plan.host") if card.card is None else say(lang, "plan.card", n=card.card)
+    label = f"{name} · {card.name}" if card.name else name
+    return (
+        f'<div class="l-plan-card"><div class="l-plan-name"><b>{w.esc(label)}</b>'
+        f"<span>{w.esc(units.gib(card.total_bytes))}</span></div>"
+        f'<div class="l-stack l-plan-stack" role="img" aria-label="{w.esc(_aloud(lang, card))}">'
+        f"{''.join(fills)}{over}{limit}</div></div>"
+    )
+
+
+def _aloud(lang: str, card: CardPlan) -> str:
+    return ", ".join(
+        f"{say(lang, f'plan.part.{part.kind}')} {units.gib(part.bytes)}" for part in card.parts
+    )
+
+
+def _legend(lang: str, cards: Sequence[CardPlan]) -> str:
+    kinds = dict.fromkeys(p.kind for card in cards for p in card.parts if p.bytes > 0)
+    items = "".join(
+        f'<span><i class="l-series-{SERIES.get(kind, "free")}"></i>'
+        f"{w.esc(say(lang, f'plan.part.{kind}'))}</span>"
+        for kind in kinds
+    )
+    return f'<div class="l-legend">{items}</div>'
+
+
+def _figures(lang: str, plan: ServingPlan) -> str:
+    facts: list[tuple[str, str, str]] = []
+    if plan.kv_tokens:
+        facts.append(("kv_tokens", f"{plan.kv_tokens:,}", ""))
+        users = plan.kv_tokens / max(1, plan.max_model_len)
+        more = say(lang, "plan.figure.users_at", length=f"{plan.max_model_len:,}")
+        facts.append(("users", units.number(users if users < 10 else int(users)), more))
+    facts.append(("weights", units.gib(plan.weights_bytes), say(lang, "plan.figure.per_card")))
+    if plan.kv_bytes_per_token:
+        facts.append(("kv_per_token", units.size(plan.kv_bytes_per_token), ""))
+    if plan.host_bytes:
+        facts.append(("host", units.gib(plan.host_bytes), ""))
+    if plan.download_bytes:
+        facts.append(("download", units.gib(plan.download_bytes), ""))
+    return f'<div class="l-figures">{"".join(_figure(lang, *fact) for fact in facts)}</div>'
+
+
+def _figure(lang: str, key: str, value: str, more: str) -> str:
+    under = f"<small>{w.esc(more)}</small>" if more else ""
+    return (
+        f"<div><span>{w.esc(say(lang, f'plan.figure.{key}'))}</span><b>{w.esc(value)}</b>"
+        f"{under}</div>"
+    )
+
+
+def _button(lang: str, advice: Advice) -> str:
+    changes = w.esc(json.dumps(advice.changes))
+    return (
+        f'<button type="button" class="l-button small" data-form-set="{changes}">'
+        f"{w.icon('wand')}<span>{w.esc(advice_text(lang, advice))}</span></button>"
+    )
+
+
+def compared(lang: str, rows: Iterable[tuple[str, str, str, float | None]]) -> str:
+    """Return planned beside measured; rows are (what, planned, measured, error as a ratio)."""
+    body = [
+        (what, planned, measured, "–" if error is None else f"{error * 100:+.1f} %")
+        for what, planned, measured, error in rows
+    ]
+    head = [say(lang, f"plan.compare.{key}") for key in ("what", "planned", "measured", "error")]
+    return w.rows(head, body, numeric=(1, 2, 3))
