@@ -18,6 +18,7 @@ from studio.explain_cli import explain_run, relaunch
 from studio.export_cli import export
 from studio.jobs.logs import last_lines
 from studio.replicas_cli import replicas, stop_whole_group
+from studio.serve_cli import lora_app
 from studio.studio import Launch, Studio
 from studio.terminal import (
     Home,
@@ -49,6 +50,7 @@ app = typer.Typer(
 )
 app.add_typer(envs_app, name="envs")
 app.add_typer(accounts_app, name="accounts")
+app.add_typer(lora_app, name="lora")
 app.command()(replicas)
 app.command()(export)
 app.command("explain")(explain_run)

@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
-from studio.chat import adapters
+from studio.chat import adapters as lora
 from studio.chat.external import ExternalEndpoints
+from studio.chat.health import HealthChecks
 from studio.core.discover import load_subclasses
-from studio.core.errors import EnvMissing, NotFound, RecipeInvalid, StudioError
+from studio.core.errors import EndpointDown, EnvMissing, NotFound, RecipeInvalid, StudioError
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
@@ -32,8 +33,8 @@ from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import script
 from studio.jobs.shim import cards as gpu
 from studio.planner.known import known
-from studio.telemetry import serving
 from studio.planner.serving import CardMemory, ServingPlan, plan_serving
+from studio.telemetry import serving
 
 ENV_BUILD = "env-build"
 
@@ -63,6 +64,7 @@ class Studio:
         self.envs = Envs(settings, self.jobs.store)
         self.recipes = Recipes(settings.recipes_dir)
         self.external = ExternalEndpoints(self.jobs.store)
+        self.health = HealthChecks().health
 
     @cached_property
     def engines(self) -> dict[str, Engine]:
@@ -160,16 +162,16 @@ class Studio:
         run, endpoint = self._serving_run(run_id)
         check_adapter(name, folder, ROOT, run.spec.config.get("max_lora_rank"))
         path = resolve_path(folder, str(ROOT))
-        adapters.load(endpoint, name, path)
-        adapters.note(run.dir, "load", name, path)
+        lora.load(endpoint, name, path)
+        lora.note(run.dir, "load", name, path)
         return self._serving_run(run.id)[1]
 
     def unload_adapter(self, run_id: str, name: str) -> Endpoint:
         """Take an adapter off a server again; asking twice does no harm."""
         run, endpoint = self._serving_run(run_id)
-        adapters.unload(endpoint, name)
+        lora.unload(endpoint, name)
         if name in run.dir.hung_on():
-            adapters.note(run.dir, "unload", name)
+            lora.note(run.dir, "unload", name)
         return self._serving_run(run.id)[1]
 
     def validate(self, engine_id: str, settings: dict[str, Any]) -> tuple[Engine, EngineConfig]:
@@ -255,9 +257,9 @@ class Studio:
             return own
         return [Point(*row) for row in serving.series(run.dir.folder / "served.jsonl")]
 
-    def adapters(self, run_id: str) -> list[adapters.Adapter]:
+    def adapters(self, run_id: str) -> list[lora.Adapter]:
         """Ask a running server which adapters hang on it."""
-        return adapters.list_adapters(self._serving_run(run_id)[1])
+        return lora.list_adapters(self._serving_run(run_id)[1])
 
     # inside -------------------------------------------------------------------------------------
 
@@ -334,7 +336,7 @@ class Studio:
         for endpoint in self.jobs.endpoints():
             if endpoint.run_id == run.id:
                 return run, endpoint
-        raise RunBusy(
+        raise EndpointDown(
             f"Run {run.id} is {run.state} and serves nothing now.",
             hint="Adapters can be hung on a chat server once it is ready.",
         )

@@ -248,13 +248,13 @@
     if (!frame || frame.dataset.dressed) return;
     frame.dataset.dressed = "1";
     for (const what of ["side", "settings"]) set(what, open(what));
-    const input = field();
-    if (input) input.accept = KINDS;
-    const button = $("#chat-attach");
-    if (button) button.title = ladder.say("chat.picture.add");
-    const strip = $("#chat-strip");
-    if (strip) new MutationObserver(() => attaching(false)).observe(strip, { childList: true, subtree: true });
     fit();
+  };
+  const dressField = () => {
+    const input = field();
+    if (!input || input.accept === KINDS) return;
+    input.accept = KINDS;
+    $("#chat-attach").title = ladder.say("chat.picture.add");
   };
 
   // The chat fills the window between header and footer, whatever their heights are.
@@ -265,5 +265,9 @@
     }
   };
   window.addEventListener("resize", fit);
-  new MutationObserver(dress).observe(document.documentElement, { childList: true, subtree: true });
+  new MutationObserver((changes) => {
+    dress();
+    dressField();
+    if (changes.some(({ target }) => target.closest?.("#chat-strip"))) attaching(false);
+  }).observe(document.documentElement, { childList: true, subtree: true });
 })();

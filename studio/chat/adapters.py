@@ -91,8 +91,7 @@ def _change(endpoint: Endpoint, path: str, body: dict[str, str]) -> None:
             ) from error
         if too_wide := _RANK.search(reason):
             raise RecipeInvalid(
-                f"The adapter has rank {too_wide[1]}, and this server takes at most "
-                f"{too_wide[2]}.",
+                f"The adapter has rank {too_wide[1]}, and this server takes at most {too_wide[2]}.",
                 hint=f"Launch it again with max_lora_rank {too_wide[1]} or more.",
             ) from error
         if error.code in ("rejected", "server"):

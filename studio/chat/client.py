@@ -198,9 +198,9 @@ def stream(
     return Stream(url, endpoint.api_key, body, timeouts or Timeouts())
 
 
-def list_models(endpoint: Endpoint) -> tuple[str, ...]:
+def list_models(endpoint: Endpoint, timeouts: Timeouts = CHECK_TIMEOUTS) -> tuple[str, ...]:
     """Return the names of the models an endpoint serves; raise EndpointFailed."""
-    return _models(endpoint.base_url.rstrip("/"), endpoint.api_key)[0]
+    return _models(endpoint.base_url.rstrip("/"), endpoint.api_key, timeouts)[0]
 
 
 def check(base_url: str, api_key: str = "") -> Endpoint:
@@ -228,10 +228,12 @@ def check(base_url: str, api_key: str = "") -> Endpoint:
     raise wrong or EndpointFailed("address", url=base_url)
 
 
-def _models(base_url: str, api_key: str) -> tuple[tuple[str, ...], str]:
+def _models(
+    base_url: str, api_key: str, timeouts: Timeouts = CHECK_TIMEOUTS
+) -> tuple[tuple[str, ...], str]:
     """Return the models and who owns the first one, as `GET /models` tells."""
     url = f"{base_url}/models"
-    wire = Wire(url, CHECK_TIMEOUTS)
+    wire = Wire(url, timeouts)
     try:
         response = wire.send("GET", api_key=api_key)
         said = read_json(wire, response)

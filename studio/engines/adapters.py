@@ -11,6 +11,7 @@ from studio.core.errors import RecipeInvalid
 from studio.engines.engine import is_local, resolve_path
 
 CONFIG = "adapter_config.json"
+WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin")
 
 
 def refuse_adapter(
@@ -32,28 +33,39 @@ def refuse_adapter(
 
 
 def check_adapter(
-    name: str, path: str, root: Path, most: int | None = None, ranks: Sequence[int] = ()
+    name: str,
+    path: str,
+    root: Path,
+    most: int | None = None,
+    *,
+    ranks: Sequence[int] = (),
+    setting: str = "max_lora_rank",
 ) -> None:
     """Raise RecipeInvalid unless a local folder holds an adapter of at most rank `most`.
 
-    `ranks` are those a server can be set to. A hub id is not looked up.
+    `ranks` are those that `setting` takes; empty means any. A hub id is not looked up.
     """
     folder = Path(resolve_path(path, str(root)))
     if not folder.is_absolute():
         return
     if not folder.is_dir():
-        raise RecipeInvalid(f"adapter {name}: there is no folder {folder}.", hint="Check the path.")
+        raise RecipeInvalid(f"Adapter {name}: there is no folder {folder}.", hint="Check the path.")
     if not (folder / CONFIG).is_file():
         raise RecipeInvalid(
-            f"adapter {name}: {folder} has no {CONFIG}.",
+            f"Adapter {name}: {folder} has no {CONFIG}.",
             hint="A LoRA training leaves one in its output; a merged model is given as model.",
+        )
+    if not any(path for kind in WEIGHTS for path in folder.glob(kind)):
+        raise RecipeInvalid(
+            f"Adapter {name}: {folder} has no weights ({WEIGHTS[0]}).",
+            hint="The training may have been stopped before it saved; take another checkpoint.",
         )
     rank = _config(folder).get("r")
     if most is not None and isinstance(rank, int) and rank > most:
         wide = next((allowed for allowed in ranks if allowed >= rank), rank)
         raise RecipeInvalid(
-            f"adapter {name} has rank {rank}, which is more than {most}.",
-            hint=f"Set max_lora_rank to {wide}.",
+            f"Adapter {name} has rank {rank}, which is more than {most}.",
+            hint=f"Set {setting} to {wide}.",
         )
 
 

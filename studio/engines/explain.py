@@ -72,7 +72,7 @@ def explain(run: Run, *, num_cards: int | None = None) -> Explanation | None:
 def read_log(spec: RunSpec, log: str, *, num_cards: int | None = None) -> Explanation | None:
     """Return the known cause that a log without colours tells; None when it tells none."""
     for cause in CAUSES:
-        found = re.search(cause.pattern, log, re.I | re.M)
+        found = re.search(cause.pattern, log, re.M)
         if found and (not cause.stage or cause.stage == stage_of(log[: found.start()])):
             fixes = _usable(spec, cause.fixes(spec, log, found), num_cards)
             lines = _proof(log, cause)
@@ -101,10 +101,10 @@ def _told(cause: Cause, lines: list[str], fixes: tuple[Fix, ...] = ()) -> Explan
 
 
 def _proof(log: str, cause: Cause, count: int = 4) -> list[str]:
-    """Return the first lines that the cause was told by; what several processes say counts once."""
+    """Return the first lines that tell the cause; what several processes say counts once."""
     lines: dict[str, str] = {}
-    for found in re.finditer(cause.pattern, log, re.I | re.M):
-        begin, end = log.rfind("\n", 0, found.start()) + 1, log.find("\n", found.end())
+    for found in re.finditer(cause.pattern, log, re.M):
+        begin, end = log.rfind("\n", 0, found.end()) + 1, log.find("\n", found.end())
         line = log[begin : end if end >= 0 else len(log)].strip()
         lines.setdefault(_PREFIX.sub("", line), line[:400])
     return list(lines.values())[:count]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MARKS = 2
 """Tokens around a picture."""
 LLAMAFACTORY_PIXELS = 768 * 768
 """LLaMA-Factory scales pictures to its own `image_max_pixels` first, whatever the model takes."""
+_MODEL = ("model", "model_name_or_path", "model_path")
+"""How the engines call the model."""
 _SENSES = ("vision_config", "audio_config", "vision_tower", "mm_vision_tower", "visual")
 
 
@@ -45,14 +48,16 @@ def pictures_of(folder: Path, max_model_len: int | None = None) -> Pictures | No
     # As in Qwen2VLImageProcessor.__init__: the older two names win over `size`.
     least = _number(processor.get("min_pixels")) or _number(size.get("shortest_edge"))
     most = _number(processor.get("max_pixels")) or _number(size.get("longest_edge"))
-    most = most or MAX_PIXELS
     text = _dict(config.get("text_config")) or config
-    context = max_model_len or _number(text.get("max_position_embeddings"))
-    square = (patch * merge) ** 2
-    if context:
-        most = min(most, max(1, int(context * SHARE) - MARKS) * square)
-    least = min(least or MIN_PIXELS, most)
-    return Pictures(patch=patch, merge=merge, min_pixels=least, max_pixels=most)
+    return _within(
+        Pictures(
+            patch=patch,
+            merge=merge,
+            min_pixels=least or MIN_PIXELS,
+            max_pixels=most or MAX_PIXELS,
+        ),
+        max_model_len or _number(text.get("max_position_embeddings")),
+    )
 
 
 def reads_text_alone(folder: Path) -> bool:
@@ -66,34 +71,51 @@ def with_sight(
 ) -> EndpointSpec | None:
     """Return what a server offers, with how it sees; `settings` are those of its engine.
 
-    An engine that said so itself is believed. A hub id is looked up in no cache: unknown.
+    An engine that said so itself is believed. Of a hub id only Qwen's published models are known.
     """
-    model = next((settings[k] for k in ("model", "model_name_or_path") if settings.get(k)), "")
-    if offer is None or offer.kind != "chat" or offer.pictures is not None:
-        return offer
-    if not isinstance(model, str) or not is_local(model):
+    model = next((str(settings[key]) for key in _MODEL if settings.get(key)), "")
+    if not model or offer is None or offer.kind != "chat" or offer.pictures is not None:
         return offer
     folder = Path(resolve_path(model, str(root)))
-    found = pictures_of(folder, _number(settings.get("max_model_len")))
+    if settings.get("limit_images") == 0 or (is_local(model) and reads_text_alone(folder)):
+        return offer.model_copy(update={"text_only": True})
+    context = next((n for key in _CONTEXT if (n := _number(settings.get(key)))), None)
+    found = pictures_of(folder, context) if is_local(model) else _published(model)
     if found is None:
-        return offer.model_copy(update={"text_only": reads_text_alone(folder)})
+        return offer
+    changes = {field: settings.get(name) for name, field in _SAID.items()}
     if "model_name_or_path" in settings:
-        largest = _number(settings.get("image_max_pixels")) or LLAMAFACTORY_PIXELS
-        found = found.model_copy(update={"max_pixels": min(found.max_pixels, largest)})
-    return offer.model_copy(update={"pictures": found.model_copy(update=_most(settings))})
+        own = _number(settings.get("image_max_pixels")) or LLAMAFACTORY_PIXELS
+        changes["max_pixels"] = min(found.max_pixels, own)
+    said = {field: value for field, value in changes.items() if _number(value)}
+    found = _within(found.model_copy(update=said), context)
+    return offer.model_copy(update={"pictures": found})
 
 
-def _most(settings: dict[str, Any]) -> dict[str, int]:
-    """Return the pictures allowed in one request, where vLLM's `limit_mm_per_prompt` says it."""
-    said = settings.get("limit_mm_per_prompt")
-    if isinstance(said, str):
-        try:
-            said = json.loads(said)
-        except ValueError:
-            said = None
-    most = _dict(said).get("image")
-    most = most.get("count") if isinstance(most, dict) else most
-    return {"most": most} if isinstance(most, int) else {}
+_MODEL = ("model", "model_path", "model_name_or_path")
+_CONTEXT = ("max_model_len", "context_length", "vllm_maxlen")
+"""The names that the engines have for these settings."""
+_SAID = {"limit_images": "most", "min_pixels": "min_pixels", "max_pixels": "max_pixels"}
+"""Settings of a server about pictures, and what they change."""
+
+
+def _within(spec: Pictures, context: int | None) -> Pictures:
+    """Return the limits lowered until a picture takes at most its share of the context."""
+    most = spec.max_pixels
+    if context:
+        most = min(most, max(1, int(context * SHARE) - MARKS) * (spec.patch * spec.merge) ** 2)
+    least = min(spec.min_pixels, most)
+    return spec.model_copy(update={"min_pixels": least, "max_pixels": most})
+
+
+def _published(model: str) -> Pictures | None:
+    """Return how Qwen's own vision models see, by their hub id: their preprocessor_config.json."""
+    found = re.search(r"qwen(2|2\.5|3)-?vl", model.lower())
+    if found is None:
+        return None
+    if found[1] == "3":
+        return Pictures(patch=16, min_pixels=256 * 256, max_pixels=4096 * 4096)
+    return Pictures(patch=14, min_pixels=MIN_PIXELS, max_pixels=128 * 128 * 784)
 
 
 def _processor(folder: Path) -> dict[str, Any]:

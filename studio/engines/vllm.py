@@ -52,7 +52,7 @@ class Vllm(Engine[VllmConfig]):
         refuse_adapter(config.model, root, _hang_it_on)
         check_model_dir(config.model, root, weights=not self._dummy(config))
         for name, path in config.adapters.items():
-            check_adapter(name, path, root, config.max_lora_rank, LORA_RANKS)
+            check_adapter(name, path, root, config.max_lora_rank, ranks=LORA_RANKS)
         if config.draft:
             check_model_dir(config.draft, root, weights=not self._dummy(config))
         if is_local(config.tokenizer):

@@ -333,11 +333,12 @@ class VllmConfig(VllmFields):
 
     @model_validator(mode="after")
     def _adapters_can_be_hung(self) -> Self:
-        if not self.enable_lora and (self.lora_modules or self.hot_lora):
-            used = "lora_modules" if self.lora_modules else "hot_lora"
-            raise RecipeInvalid(
-                f"{used} needs enable_lora.", hint=f"Set enable_lora to true, or leave {used} out."
-            )
+        for used in ("lora_modules", "hot_lora"):
+            if getattr(self, used) and not self.enable_lora:
+                raise RecipeInvalid(
+                    f"{used} needs enable_lora.",
+                    hint=f"Set enable_lora to true, or leave {used} out.",
+                )
         names = [self.name]
         for entry in self.lora_modules:
             name, sign, path = (part.strip() for part in entry.partition("="))

@@ -28,8 +28,6 @@ from studio.jobs.store import Store
 
 log = logging.getLogger(__name__)
 
-ELSEWHERE = "Use a machine with one, or adopt an environment that runs here."
-"""What to do about an engine that does not come for this machine."""
 BUILDER = Path(__file__).parent
 """The folder Python is given to start the builder: it works from any directory."""
 
@@ -166,7 +164,10 @@ class Envs:
         """
         spec = find(name, self._catalog)
         if not spec.comes_for(self.variant()):
-            raise EnvMissing(_needs_card(spec), hint=ELSEWHERE)
+            raise EnvMissing(
+                _needs_card(spec),
+                hint="Use a machine with one, or adopt an environment that runs here.",
+            )
         home = str(self._settings.home.absolute())
         head = (sys.executable, str(BUILDER), name, "--variant", self.variant(), "--home", home)
         return (*head, "--fresh") if fresh else head
@@ -310,7 +311,8 @@ class Envs:
         if folder.building:
             return EnvState.BUILDING, f"{whose} is being built.", "Wait for that run to end."
         if not spec.comes_for(self.variant()):
-            return EnvState.MISSING, _needs_card(spec), ELSEWHERE
+            remedy = "Use a machine with one, or adopt an environment that runs here."
+            return EnvState.MISSING, _needs_card(spec), remedy
         if not os.path.lexists(folder.path):
             size = getattr(spec.download_gib, self.variant())
             remedy = f"Build it (about {size:g} GiB to download), or adopt one you already have."

@@ -106,9 +106,8 @@ def has_container(spec: RunSpec) -> bool:
 def contain(spec: RunSpec) -> Container:
     """Return a launch as a container; raise RecipeInvalid when its engine has no image."""
     if not has_container(spec):
-        where = "with cards" if spec.resources.num_gpus else "without cards"
         raise RecipeInvalid(
-            f"There is no container image for {spec.title or spec.engine} {where}.",
+            f"There is no container image for {spec.title or spec.engine}.",
             hint="Use the shell script instead.",
         )
     image = IMAGES[spec.engine]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import Self
 
@@ -41,7 +41,7 @@ class Ranks:
         else:
             busy = sorted(cards, key=lambda c: (_other(c) > cal.GIB, c.index))[:wanted]
             chosen = sorted(busy, key=lambda c: c.index)
-            absent = chosen[0]._replace(index=-1)
+            absent = replace(chosen[0], index=-1)
             ranks = (*chosen, *[absent] * (wanted - len(chosen)))
         return cls(backend=need.backend, tp=tp, pp=pp, dp=dp, cards=ranks, on_host=not cards)
 

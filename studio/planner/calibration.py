@@ -65,11 +65,11 @@ HIGHEST_UTILIZATION = 0.95
 
 # --- host ----------------------------------------------------------------------------------------
 
-HOST_SERVER_BYTES = 980 * MIB
-HOST_WORKER_BYTES = 400 * MIB
+HOST_SERVER_BYTES = 900 * MIB
+HOST_WORKER_BYTES = 390 * MIB
 """Proportional memory of the API server with its engine core, and of each worker, without weights
-and cache: 1.41 GB for one worker, 1.89 GB for two (vLLM 0.32 on a CPU, 2026-11). A CUDA worker
-maps more; nobody has measured how much."""
+and cache: 1.43 GB in all with one worker and a cache of 64 MiB, 1.89 GB with two (vLLM 0.32 on a
+CPU, 2026-11). A CUDA worker maps more; nobody has measured how much."""
 
 # --- other engines -------------------------------------------------------------------------------
 

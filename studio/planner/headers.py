@@ -39,7 +39,7 @@ def weight_files(folder: Path) -> list[Path]:
         return [single] if single.is_file() else sorted(folder.glob("*.safetensors"))
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise RecipeInvalid(f"{index} cannot be read.", hint=RESUME) from None
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:

@@ -1,4 +1,4 @@
-"""What a server really took, read from its own log and the supervisor's samples, beside the plan."""
+"""What a server really took, by its own log and the supervisor's samples, beside the plan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from studio.jobs.rundir import RunDir
 from studio.planner import calibration as cal
-from studio.planner.result import CardPlan, Kind, ServingPlan
+from studio.planner.result import OWN, CardPlan, ServingPlan
 
 GIB = 2**30
 LEAST_BYTES = GIB // 10
@@ -29,10 +29,6 @@ _PEAK = re.compile(r"(consumed memory[^,]*|weight), ([\d.]+) GiB for peak activa
 # SGLang
 _SGLANG_TOKENS = re.compile(r"max_total_num_tokens=(\d+)")
 _SGLANG_WEIGHTS = re.compile(r"Load weight end\..*mem usage=([\d.]+) GB")
-
-_OURS: tuple[Kind, ...] = (
-    "weights", "draft", "lora", "cache", "activations", "graphs", "runtime",
-)  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -110,7 +106,7 @@ def _from_samples(plan: ServingPlan, run_dir: RunDir) -> Iterator[tuple[str, flo
 
 def _own(card: CardPlan) -> int:
     """Return what the engine's own processes hold of a card."""
-    return sum(card.of(kind) for kind in _OURS) - cal.driver_bytes(card.name)
+    return sum(card.of(kind) for kind in OWN) - cal.driver_bytes(card.name)
 
 
 def _fullest(plan: ServingPlan) -> CardPlan | None:

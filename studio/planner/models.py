@@ -52,7 +52,7 @@ class Model:
     def card_weights(
         self, *, dtype: str, quantization: str | None, tp: int, pp: int, on_card: bool
     ) -> list[int]:
-        """Return the weight bytes of one card of every pipeline stage, packed in flight if asked."""
+        """Return the weight bytes of one card of every stage, packed in flight if asked."""
         key = (dtype, quantization, tp, pp, on_card)
         if key not in self._sums:
             flight = IN_FLIGHT.get(quantization or "")

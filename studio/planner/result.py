@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from pydantic import Field
 
 from studio.core.spec import Frozen
 
 Kind = Literal[
-    "weights", "cache", "activations", "graphs", "runtime", "lora", "draft", "other", "free"
+    "weights", "draft", "lora", "cache", "activations", "graphs", "runtime", "other", "free"
 ]
+OWN: tuple[Kind, ...] = (
+    "weights", "draft", "lora", "cache", "activations", "graphs", "runtime",
+)  # fmt: skip
+"""What the engine itself puts on a card, in the order it is drawn."""
 Said = tuple[str, dict[str, Any]]
 """A key below `plan.` in the locales, and the values of its sentence."""
 
 
-class CardMemory(NamedTuple):
+@dataclass(frozen=True)
+class CardMemory:
     """One card as its vendor's tool sees it."""
 
     index: int

@@ -20,6 +20,7 @@ from studio.planner import calibration as cal
 from studio.planner.budgets import Budget, Ranks, budgets_of
 from studio.planner.models import Model, find_model
 from studio.planner.result import (
+    OWN,
     Advice,
     CardMemory,
     CardPlan,
@@ -189,23 +190,19 @@ def _card(index: int | None, card: CardMemory, budgets: Sequence[Budget], least:
 
     When a whole conversation does not fit, the cache is drawn as large as it would have to be.
     """
-    sizes = dict.fromkeys(("weights", "draft", "lora", "cache"), 0)
-    sizes |= dict.fromkeys(("activations", "graphs", "runtime"), 0)
+    sizes: dict[Kind, int] = dict.fromkeys((*OWN, "other", "free"), 0)
     over = 0
     for budget in budgets:
-        short = max(0, least * budget.per_token - max(0, budget.cache))
-        over += short if budget.tokens < least else 0
+        wanted = least * budget.per_token
+        if budget.tokens < least:
+            over += wanted - max(0, min(budget.left, wanted))
         over += max(0, -budget.left, budget.reserve_over)
-        sizes["cache"] += max(budget.cache, least * budget.per_token)
-        for kind in ("weights", "draft", "lora", "activations", "graphs", "runtime"):
-            sizes[kind] += getattr(budget, kind)
+        for kind in OWN:
+            sizes[kind] += max(budget.cache, wanted) if kind == "cache" else getattr(budget, kind)
     sizes["other"] = budgets[0].other
-    over = max(over, sum(b.taken for b in budgets) - budgets[0].free, 0)
     sizes["free"] = max(0, card.total_bytes - sum(sizes.values()))
-    kinds: list[Kind] = [
-        "weights", "draft", "lora", "cache", "activations", "graphs", "runtime", "other", "free",
-    ]  # fmt: skip
-    parts = tuple(Part(kind=kind, bytes=sizes[kind]) for kind in kinds if sizes[kind] > 0)
+    over = max(over, sum(b.taken for b in budgets) - budgets[0].free)
+    parts = tuple(Part(kind=kind, bytes=size) for kind, size in sizes.items() if size > 0)
     return CardPlan(
         card=index, name=card.name, total_bytes=card.total_bytes, parts=parts, over_bytes=over
     )

@@ -37,14 +37,14 @@ class Tensor(NamedTuple):
     shape: tuple[int, ...]
 
     @property
-    def count(self) -> int:
+    def numel(self) -> int:
         """Number of elements."""
         return prod(self.shape)
 
     @property
     def bytes(self) -> int:
         """Size on disk."""
-        return self.count * BITS[self.dtype] // 8
+        return self.numel * BITS[self.dtype] // 8
 
 
 def tensors_of(shape: ModelShape, *, packed: bool = True) -> list[Tensor]:
@@ -65,7 +65,7 @@ def pack(tensors: list[Tensor], how: Quantization) -> list[Tensor]:
 
 def parameters(shape: ModelShape) -> dict[str, int]:
     """Return the exact number of parameters by component, before any packing."""
-    counts = dict.fromkeys(COMPONENTS, 0)
+    counts: dict[str, int] = dict.fromkeys(COMPONENTS, 0)
     for name, size in _all(shape):
         counts[component(name)] += prod(size)
     return counts
@@ -178,9 +178,9 @@ def _linear(at: str, out: int, into: int) -> Iterator[tuple[str, tuple[int, ...]
 
 
 def _packable(tensor: Tensor, how: Quantization) -> bool:
-    """Tell a linear weight of the text model; embedding, head, router and tower stay as they are."""
+    """Tell a linear weight of the text model; embedding, head, router and tower stay as is."""
     name = tensor.name
-    if "visual." in name or not name.endswith((".weight", "_proj.weight")):
+    if "visual." in name or not name.endswith(".weight"):
         return False
     leaf = name.split(".")[-2]
     linear = leaf.endswith("_proj") or leaf in ("w1", "w2", "w3")

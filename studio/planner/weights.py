@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from studio.planner.shapes import DTYPE_BYTES, ModelShape
@@ -54,6 +54,7 @@ class Place(NamedTuple):
     """Name of the parameter it becomes a piece of."""
 
 
+@lru_cache(maxsize=2**16)
 def place(name: str) -> Place:
     """Tell by its name what a tensor is."""
     found = _KIND.search(name)
@@ -110,22 +111,23 @@ def parameter_bytes(
     tensors: Iterable[Tensor], shape: ModelShape, *, dtype: str, tp: int
 ) -> list[int]:
     """Return the bytes of every parameter one of `tp` cards holds, merged as the server does."""
-    owners: dict[tuple[str, str], Fraction] = defaultdict(Fraction)
+    owners: dict[tuple[str, str], int] = defaultdict(int)
     for tensor in tensors:
         at = place(tensor.name)
-        owners[at.owner, at.kind] += _bytes(tensor, at, shape, dtype) * share(tensor, at, shape, tp)
-    return [int(size) for size in owners.values()]
+        part, whole = share(tensor, at, shape, tp)
+        owners[at.owner, at.kind] += _bytes(tensor, at, dtype) * part // whole
+    return list(owners.values())
 
 
-def share(tensor: Tensor, at: Place, shape: ModelShape, tp: int) -> Fraction:
-    """Return which part of a tensor one of `tp` cards holds."""
-    whole, split = Fraction(1), Fraction(1, tp)
-    if tp == 1 or tensor.count == 1:
+def share(tensor: Tensor, at: Place, shape: ModelShape, tp: int) -> tuple[int, int]:
+    """Return which part of a tensor one of `tp` cards holds, as a fraction."""
+    whole, split = (1, 1), (1, tp)
+    if tp == 1 or tensor.numel == 1:
         return whole
     if at.part in ("embedding", "head"):
         return split
     if at.leaf in ("k_proj", "v_proj") and at.part == "layer":
-        split = Fraction(max(1, shape.kv_heads // tp), shape.kv_heads)
+        split = (max(1, shape.kv_heads // tp), shape.kv_heads)
     if at.leaf in COLUMN:
         return whole if at.kind in ("g_idx", "weight_shape") else split
     if at.leaf in ROW:
@@ -163,13 +165,13 @@ def _block(size: int) -> int:
     return block if exact >= MAX_SPLIT_BYTES or block - exact <= MIB else exact
 
 
-def _bytes(tensor: Tensor, at: Place, shape: ModelShape, dtype: str) -> Fraction:
+def _bytes(tensor: Tensor, at: Place, dtype: str) -> int:
     """Return the size of a tensor once the server holds it: in its dtype, vocabulary padded."""
-    size = Fraction(tensor.bytes)
+    size = tensor.bytes
     if tensor.dtype in FLOATS and at.kind in CAST and tensor.dtype != SAFETENSORS[dtype]:
-        size = Fraction(tensor.count * DTYPE_BYTES[dtype])
+        size = tensor.numel * DTYPE_BYTES[dtype]
     if at.part in ("embedding", "head") and at.kind == "weight":
-        size *= Fraction(padded_vocab(tensor.shape[0]), tensor.shape[0])
+        size = size // tensor.shape[0] * padded_vocab(tensor.shape[0])
     return size
 
 

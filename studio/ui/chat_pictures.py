@@ -30,6 +30,7 @@ from studio.ui.sentences import one_line
 if TYPE_CHECKING:
     from studio.studio import Studio
 
+
 class Attached(NamedTuple):
     """A picture that will go with the next question."""
 

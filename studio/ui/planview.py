@@ -56,13 +56,13 @@ def spoken(lang: str, values: dict[str, Any]) -> dict[str, str]:
 
 def _said(lang: str, name: str, value: Any) -> str:
     if name.endswith("_bytes"):
-        return units.gib(value)
+        return units.size(value)
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        return units.number(value)
+        return f"{int(value):,}" if value >= 10 else units.number(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return str(value)
@@ -76,10 +76,10 @@ def _bar(lang: str, card: CardPlan) -> str:
     for part in shown:
         name = say(lang, f"plan.part.{part.kind}")
         share = part.bytes / whole * 100
-        inside = f"<b>{w.esc(units.gib(part.bytes))}</b>" if share > 13 else ""
+        inside = f"<b>{w.esc(units.size(part.bytes))}</b>" if share > 13 else ""
         fills.append(
             f'<i class="l-part l-series-{SERIES.get(part.kind, "reserve")}" '
-            f'style="width:{share:.2f}%" title="{w.esc(name)}: {w.esc(units.gib(part.bytes))}">'
+            f'style="width:{share:.2f}%" title="{w.esc(name)}: {w.esc(units.size(part.bytes))}">'
             f"{inside}</i>"
         )
     over = ""
@@ -93,7 +93,7 @@ def _bar(lang: str, card: CardPlan) -> str:
     label = f"{name} · {card.name}" if card.name else name
     return (
         f'<div class="l-plan-card"><div class="l-plan-name"><b>{w.esc(label)}</b>'
-        f"<span>{w.esc(units.gib(card.total_bytes))}</span></div>"
+        f"<span>{w.esc(units.size(card.total_bytes))}</span></div>"
         f'<div class="l-stack l-plan-stack" role="img" aria-label="{w.esc(_aloud(lang, card))}">'
         f"{''.join(fills)}{over}{limit}</div></div>"
     )
@@ -101,7 +101,7 @@ def _bar(lang: str, card: CardPlan) -> str:
 
 def _aloud(lang: str, card: CardPlan) -> str:
     return ", ".join(
-        f"{say(lang, f'plan.part.{part.kind}')} {units.gib(part.bytes)}" for part in card.parts
+        f"{say(lang, f'plan.part.{part.kind}')} {units.size(part.bytes)}" for part in card.parts
     )
 
 
@@ -122,13 +122,13 @@ def _figures(lang: str, plan: ServingPlan) -> str:
         users = plan.kv_tokens / max(1, plan.max_model_len)
         more = say(lang, "plan.figure.users_at", length=f"{plan.max_model_len:,}")
         facts.append(("users", units.number(users if users < 10 else int(users)), more))
-    facts.append(("weights", units.gib(plan.weights_bytes), say(lang, "plan.figure.per_card")))
+    facts.append(("weights", units.size(plan.weights_bytes), say(lang, "plan.figure.per_card")))
     if plan.kv_bytes_per_token:
         facts.append(("kv_per_token", units.size(plan.kv_bytes_per_token), ""))
     if plan.host_bytes:
-        facts.append(("host", units.gib(plan.host_bytes), ""))
+        facts.append(("host", units.size(plan.host_bytes), ""))
     if plan.download_bytes:
-        facts.append(("download", units.gib(plan.download_bytes), ""))
+        facts.append(("download", units.size(plan.download_bytes), ""))
     return f'<div class="l-figures">{"".join(_figure(lang, *fact) for fact in facts)}</div>'
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Machine(NamedTuple):
     """Cards to plan for: how many, what they are called, and their memory in bytes."""
 
-    count: int
+    num_cards: int
     name: str
     card_bytes: int
 
@@ -62,7 +62,7 @@ class ServePlans:
         """Return the row that says which cards are planned for, each to pin by a click."""
         options = [("", say(lang, "plan.this_machine"))]
         options += [
-            (key, f"{m.count} × {m.name}, {units.gib(m.card_bytes)}") for key, m in MACHINES.items()
+            (key, f"{m.num_cards} × {m.name}, {units.gib(m.card_bytes)}") for key, m in MACHINES.items()
         ]
         select = "".join(
             f'<option value="{key}"{" selected" if key == on else ""}>{w.esc(text)}</option>'
@@ -91,7 +91,7 @@ class ServePlans:
 def _imagined(machine: Machine) -> list[CardMemory]:
     return [
         CardMemory(index=n, name=machine.name, total_bytes=machine.card_bytes, used_bytes=0)
-        for n in range(machine.count)
+        for n in range(machine.num_cards)
     ]
 
 

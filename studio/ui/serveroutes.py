@@ -19,7 +19,7 @@ from studio.telemetry.serving import LATELY_S, NOW_S, history, load
 from studio.ui.i18n import lang_of
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
-from studio.ui.serveview import SPAN_S, CardUse, Look, adapters_html, live
+from studio.ui.serveview import SPAN_S, CardUse, Look, live
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -29,12 +29,8 @@ CURVE_SAMPLES = 100
 
 
 def routes(studio: Studio) -> Sequence[Route]:
-    """Return `run/{id}/served`, the live view, and `run/{id}/adapters`."""
-    views = Live(studio)
-    return [
-        Route("run/{id}/served", views.served),
-        Route("run/{id}/adapters", views.adapters),
-    ]
+    """Return `run/{id}/served`, the live view."""
+    return [Route("run/{id}/served", Live(studio).served)]
 
 
 class Live:
@@ -47,28 +43,15 @@ class Live:
 
     def served(self, request: Request) -> dict[str, Any]:
         """Return what a server does now; final once it has ended."""
-        return self._answer(request, "served", self._live)
-
-    def adapters(self, request: Request) -> dict[str, Any]:
-        """Return the adapters on a server."""
-        return self._answer(request, "adapters", self._adapters)
-
-    def _answer(self, request: Request, what: str, make: Any) -> dict[str, Any]:
         lang, run_id = lang_of(request), request.path_params["id"]
         host = request.url.hostname or ""
 
         def view() -> tuple[str, bool]:
             run = self._studio.jobs.get(run_id)
-            return make(lang, run, host), not run.state.alive
+            return live(lang, run, self.look(run, host)), not run.state.alive
 
-        html, over = self._recent.get((what, lang, run_id, host), view)
+        html, over = self._recent.get((lang, run_id, host), view)
         return fragment(request, html, final=over)
-
-    def _live(self, lang: str, run: Run, host: str) -> str:
-        return live(lang, run, self.look(run, host))
-
-    def _adapters(self, lang: str, run: Run, host: str) -> str:
-        return adapters_html(lang, run, self._endpoint(run, host))
 
     def look(self, run: Run, host: str = "") -> Look:
         """Gather what is known about a server; `host` is how the visitor calls this machine."""

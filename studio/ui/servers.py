@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 
+from studio.chat.health import HealthChecks
 from studio.core.spec import Endpoint, State
 from studio.jobs.jobs import Run
 from studio.ui import runview, units
@@ -28,15 +29,25 @@ class Servers:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._recent = Recent(1.5)
+        self._health = HealthChecks()
 
     def routes(self) -> list[Route]:
         """Return what the browser asks for."""
-        return [Route("serve/servers", self.rows), Route("serve/none", self.none)]
+        return [
+            Route("serve/servers", self.rows),
+            Route("serve/external", self.external),
+            Route("serve/none", self.none),
+        ]
 
     def rows(self, request: Request) -> dict[str, Any]:
-        """Return the servers, the newest first, and the external addresses."""
+        """Return the servers that the studio started, the newest first."""
         lang = lang_of(request)
         return fragment(request, self._recent.get(("rows", lang), lambda: self._rows(lang)))
+
+    def external(self, request: Request) -> dict[str, Any]:
+        """Return the addresses from elsewhere with their health; a dead one may take seconds."""
+        lang = lang_of(request)
+        return fragment(request, self._recent.get(("external", lang), lambda: self._others(lang)))
 
     def none(self, request: Request) -> dict[str, Any]:
         """Return what the pane says while no server is chosen."""
@@ -52,21 +63,22 @@ class Servers:
             runview.row(lang, run, self._far(run), titles.get(run.spec.recipe or "", ""))
             for run in runs
         )
-        external = "".join(self._external(lang, e) for e in self._studio.external.list())
-        if not own and not external:
+        if not own:
             return w.empty(lang, "serve.empty", icon_name="serve")
-        return f'<div class="l-servers">{own}{external}</div>'
+        return f'<div class="l-servers">{own}</div>'
+
+    def _others(self, lang: str) -> str:
+        found = "".join(self._external(lang, e) for e in self._studio.external.list())
+        return f'<div class="l-servers">{found}</div>' if found else ""
 
     def _external(self, lang: str, endpoint: Endpoint) -> str:
-        health = self._studio.external.health(endpoint)
-        if health is None:
-            state = w.tag(say(lang, "serve.asking"), icon_name="spinner")
-        elif health.ok:
+        health = self._health.health(endpoint)
+        if health.ok:
             text = say(lang, "serve.healthy", ms=units.number(health.latency_ms, "ms"))
             state = w.tag(text, tone="ok", icon_name="dot")
         else:
             state = w.tag(say(lang, "serve.silent"), tone="bad", icon_name="alert")
-        models = ", ".join(endpoint.models or (health.models if health else ()))
+        models = ", ".join(health.models or endpoint.models)
         forget = w.action(
             say(lang, "serve.forget"), "forget", endpoint.id, icon_name="trash", kind="quiet small"
         )

@@ -79,9 +79,8 @@ def _busy(lang: str, look: Look, now: Load, lately: Load, total: Load) -> str:
         silent = w.note(say(lang, "live.silent", ago=since), tone="warn", icon_name="alert")
     tiles = (_requests(lang, look, now), _tokens(lang, look, now), _kv(lang, look, now))
     first = f'<div class="l-tiles">{"".join(tiles)}{_prefix(lang, now)}</div>'
-    second = (
-        f'<div class="l-tiles l-two">{_latency(lang, lately, total)}{_served(lang, lately)}</div>'
-    )
+    latency = _latency(lang, lately, "lately") if lately.ttft else _latency(lang, total, "since")
+    second = f'<div class="l-tiles l-two">{latency}{_served(lang, lately)}</div>'
     return silent + first + second
 
 
@@ -280,31 +279,6 @@ def openai_python(endpoint: Endpoint) -> str:
         + '    messages=[{"role": "user", "content": "Hello"}],\n'
         + ")\nprint(answer.choices[0].message.content)"
     )
-
-
-def adapters_html(lang: str, run: Run, endpoint: Endpoint | None) -> str:
-    """Return the adapters on a server, those hung on while it runs with a button to take off."""
-    title = say(lang, "live.adapters")
-    if endpoint is None or not endpoint.hot_lora:
-        return w.card(title, w.note(say(lang, "live.adapters_cold"), icon_name="plug"))
-    folders = {row["name"]: row.get("folder", "") for row in run.dir.adapters()}
-    rows = []
-    for name in run.dir.hung_on():
-        off = w.action(
-            say(lang, "live.unload"),
-            "lora-unload",
-            name,
-            icon_name="minus",
-            kind="quiet small",
-            confirm=say(lang, "live.unload_ask", name=name),
-        )
-        folder = w.esc(folders.get(name, ""))
-        rows.append(
-            f'<div class="l-adapter">{w.icon("layers")}<b>{w.esc(name)}</b>'
-            f'<code title="{folder}">{folder}</code>{off}</div>'
-        )
-    body = "".join(rows) or f'<p class="l-step">{w.esc(say(lang, "live.adapters_none"))}</p>'
-    return w.card(title, body)
 
 
 # pieces -----------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ class WorkForm:
             '<div class="l-plan" data-work-plan><div class="l-skeleton"></div></div>'
             f'<details class="l-command"><summary>{w.icon("terminal")}<b>{said["command"]}</b>'
             '<span class="l-muted" data-work-told></span></summary>'
-            '<div data-work-preview></div></details>'
+            "<div data-work-preview></div></details>"
             '<div class="l-launch"><button type="button" class="l-button primary big" '
             f'data-act="launch" data-ask data-value="">{w.icon("play")}<span>'
             f"{w.esc(say(lang, 'form.launch'))}</span></button>"
@@ -217,11 +217,16 @@ class WorkForm:
     def _recipe(self, name: str) -> Recipe:
         if name:
             return self.studio.recipes.get(name)
-        mine = {engine.id for engine in self._engines()}
-        recipes = [recipe for recipe in self.studio.recipes.list() if recipe.engine in mine]
+        recipes = self._recipes()
         if not recipes:
             raise NotFound("There is no recipe for this tab.")
-        return next((r for r in recipes if r.name.endswith("/smoke")), recipes[0])
+        return recipes[0]
+
+    def _recipes(self) -> list[Recipe]:
+        """Return this tab's recipes: smoke first, then by engine as their blank forms stand."""
+        rank = {engine.id: number for number, engine in enumerate(self._engines())}
+        mine = [recipe for recipe in self.studio.recipes.list() if recipe.engine in rank]
+        return sorted(mine, key=lambda r: ("/smoke" not in r.name, rank[r.engine], r.name))
 
     def _cards(self, lang: str) -> str:
         engines = self._engines()
@@ -231,8 +236,7 @@ class WorkForm:
             f'aria-pressed="false"><b>{w.esc(recipe.title[lang])}</b>'
             f'<span class="l-pick-engine">{w.esc(names[recipe.engine])}</span>'
             f"<span>{w.esc(recipe.about[lang])}</span></button>"
-            for recipe in self.studio.recipes.list()
-            if recipe.engine in names
+            for recipe in self._recipes()
         ]
         blank = "".join(
             f'<button type="button" class="l-blank" data-blank="{w.esc(engine.id)}" '

@@ -1,54 +1,245 @@
-"""Every known cause is recognised in a line the engine really prints."""
+"""Every cause is recognised in a log that an engine wrote, and what it offers can be launched.
+
+The logs lie in `logs/`, named `<cause>--<engine and variant>.txt`; `logs/README.md` says which
+engine wrote each, and which had to be put together from its source.
+"""
 
 from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import spec
 
-from studio.core.spec import Command
-from studio.engines.explain import CAUSES, explain
+from studio.core.spec import Command, Resources, RunSpec
+from studio.engines.causes import CAUSES
+from studio.engines.causes.fix import SPELLINGS
+from studio.engines.engine import Engine
+from studio.engines.explain import MAX_FIXES, explain, read_log
+from studio.engines.llamafactory_api import LlamaFactoryApi
+from studio.engines.llamafactory_train import LlamaFactoryTrain
+from studio.engines.sglang import Sglang
+from studio.engines.vllm import Vllm
 from studio.jobs.jobs import Jobs
+from studio.jobs.logs import CHUNK_BYTES
 
-REAL_LINES = {
-    "disk-full": "OSError: [Errno 28] No space left on device: 'artifacts/output'",
-    "gpu-memory": "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.",
-    "kv-cache": "ValueError: No available memory for the cache blocks. Try increasing "
-    "`gpu_memory_utilization` when initializing the engine.",
-    "port": "OSError: [Errno 98] Address already in use",
-    "heads": "ValueError: Total number of attention heads (14) must be divisible by tensor "
-    "parallel size (4).",
-    "context": "ValueError: User-specified max_model_len (99999) is greater than the derived "
-    "max_model_len (max_position_embeddings=2048)",
-    "tokenizer": "OSError: Can't load tokenizer for '/m'. If you were trying to load it",
-    "hub": "huggingface_hub.errors.LocalEntryNotFoundError: Cannot find the requested files",
-    "model-files": "OSError: /m does not appear to have a file named pytorch_model.bin",
-    "module": "ModuleNotFoundError: No module named 'vllm'",
-    "network": "error: Failed to fetch: `torch`",
-    "cuda": "RuntimeError: The NVIDIA driver: CUDA driver version is insufficient",
-    "nccl": "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:268",
+LOGS = Path(__file__).parent / "logs"
+NAMES = sorted(path.stem for path in LOGS.glob("*.txt"))
+MODEL = "/models/tiny"
+TRAINING: dict[str, Any] = {"model_name_or_path": MODEL, "dataset": "mine", "template": "qwen"}
+DRAFT = {"speculative_method": "draft_model", "speculative_model": "/models/draft"}
+
+GIVEN: dict[str, tuple[int, dict[str, Any]]] = {
+    "bf16--llamafactory": (0, {**TRAINING, "bf16": True}),
+    "context--vllm": (1, {"max_model_len": 999999}),
+    "draft-model--vllm": (1, DRAFT),
+    "gpu-memory--llamafactory": (1, {**TRAINING, "per_device_train_batch_size": 4}),
+    "heads--vllm": (3, {"tensor_parallel_size": 3}),
+    "heads--vllm-gpu": (4, {"tensor_parallel_size": 4}),
+    "kv-cache--vllm-cpu": (0, {"max_model_len": 131072, "kv_cache_memory_bytes": 2**26}),
+    "memory-taken--vllm": (1, {"gpu_memory_utilization": 0.95}),
+    "memory-taken--vllm-cpu": (0, {}),
+    "nccl--vllm": (2, {"tensor_parallel_size": 2}),
+    "no-cache-blocks--vllm-cpu": (0, {}),
+    "port--vllm": (0, {"port": 8731}),
+    "quantization--vllm-dtype": (1, {"quantization": "fp8", "dtype": "float32"}),
+    "quantization--vllm-no-awq-config": (1, {"quantization": "awq"}),
+    "quantization-mismatch--vllm": (1, {"quantization": "gptq"}),
+    "refused--vllm": (1, {"max_num_batched_tokens": 64, "max_num_seqs": 128}),
+    "shared-memory--vllm": (2, {"tensor_parallel_size": 2}),
+    "template--vllm": (0, {"chat_template": "/models/templates/qwen.jinja"}),
+    "unknown-flag--llamafactory": (0, {**TRAINING, "extra_args": ["no_such_key=3", "seed=1"]}),
+    "unknown-flag--vllm": (1, {"extra_args": ["--no-such-flag", "3", "--seed", "1"]}),
+    "unknown-flag--vllm-choice": (1, {"extra_args": ["--kv-cache-dtype=int3"]}),
+}
+"""Cards and settings of the run that wrote a log, where they matter; else one card and defaults."""
+
+OFFERED: dict[str, list[dict[str, Any]]] = {
+    "bf16--llamafactory": [{"bf16": False, "use_cpu": True}],
+    "bf16--vllm": [{"dtype": "float16"}],
+    "context--vllm": [{"max_model_len": 2048}],
+    "draft-model--vllm": [
+        {"speculative_method": "ngram", "speculative_model": ""},
+        {"speculative_method": "off", "speculative_model": ""},
+    ],
+    "heads--vllm": [
+        {"tensor_parallel_size": 2, "cards": 2},
+        {"tensor_parallel_size": 4, "cards": 4},
+    ],
+    "heads--vllm-gpu": [{"tensor_parallel_size": 2, "cards": 2}],
+    "kv-cache--vllm": [
+        {"max_model_len": 12288},
+        {"gpu_memory_utilization": 0.95},
+        {"tensor_parallel_size": 2, "cards": 2},
+    ],
+    "kv-cache--vllm-cpu": [
+        {"max_model_len": 32512},
+        {"kv_cache_memory_bytes": 267 * 2**20},
+    ],
+    "lora-rank--vllm": [{"max_lora_rank": 64}],
+    "memory-taken--vllm": [{"gpu_memory_utilization": 0.88}],
+    "memory-taken--vllm-cpu": [{"kv_cache_memory_bytes": 2**30}],
+    "no-cache-blocks--vllm": [
+        {"gpu_memory_utilization": 0.95},
+        {"quantization": "fp8"},
+        {"tensor_parallel_size": 2, "cards": 2},
+        {"max_num_batched_tokens": 4096},
+    ],
+    "no-cache-blocks--vllm-cpu": [{"kv_cache_memory_bytes": 2**30}],
+    "no-cache-blocks--sglang": [
+        {"mem_fraction_static": 0.95},
+        {"quantization": "fp8"},
+        {"tp_size": 2, "cards": 2},
+        {"chunked_prefill_size": 4096},
+    ],
+    "oom-graphs--sglang": [
+        {"disable_cuda_graph": True},
+        {"max_running_requests": 128},
+        {"mem_fraction_static": 0.85},
+        {"tp_size": 2, "cards": 2},
+    ],
+    "oom-graphs--vllm": [
+        {"enforce_eager": True},
+        {"max_num_seqs": 128},
+        {"gpu_memory_utilization": 0.85},
+        {"tensor_parallel_size": 2, "cards": 2},
+    ],
+    "oom-weights--vllm": [{"quantization": "fp8"}, {"tensor_parallel_size": 2, "cards": 2}],
+    "port--vllm": [{"port": None}],
+    "quantization--vllm-dtype": [{"dtype": "bfloat16"}, {"quantization": None}],
+    "quantization-mismatch--vllm": [{"quantization": None}],
+    "refused--vllm": [{"max_num_batched_tokens": None}],
+    "remote-code--vllm": [{"trust_remote_code": True}],
+    "remote-code--llamafactory": [{"trust_remote_code": True}],
+    "shared-memory--vllm": [{"tensor_parallel_size": 1, "cards": 1}],
+    "template--vllm": [{"chat_template": ""}],
+    "unknown-flag--llamafactory": [{"extra_args": ["seed=1"]}],
+    "unknown-flag--vllm": [{"extra_args": ["--seed", "1"]}],
+    "unknown-flag--vllm-choice": [{"extra_args": []}],
 }
 
 
-def test_no_cause_without_its_line() -> None:
-    assert {cause.key for cause in CAUSES} == set(REAL_LINES)
+def log_of(name: str) -> str:
+    return (LOGS / f"{name}.txt").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("key", REAL_LINES)
-def test_cause_is_found_with_its_proof(jobs: Jobs, key: str) -> None:
-    line = REAL_LINES[key]
-    command = Command(argv=("sh", "-c", 'echo start; echo "$LINE"; exit 1'), env={"LINE": line})
+def run_of(name: str, **changes: Any) -> tuple[Engine, RunSpec]:
+    """The engine and the spec of the run that wrote a log."""
+    cards, settings = GIVEN.get(name, (1, {}))
+    if "dataset" in settings:
+        engine = LlamaFactoryTrain()
+    elif "--llamafactory" in name:
+        engine = LlamaFactoryApi()
+        settings = {"model_name_or_path": MODEL, "template": "qwen", **settings}
+    elif "--sglang" in name:
+        engine, settings = Sglang(), {"model_path": MODEL, **settings}
+    else:
+        engine, settings = Vllm(), {"model": MODEL, **settings}
+    config = engine.Config.model_validate({**settings, **changes})
+    return engine, RunSpec(
+        id="01run",
+        name="mine",
+        engine=engine.id,
+        config=config.model_dump(mode="json"),
+        command=Command(argv=()),
+        resources=Resources(num_gpus=cards),
+        created_at=0,
+    )
+
+
+def test_every_cause_has_a_log_and_every_log_its_origin() -> None:
+    assert {cause.key for cause in CAUSES} == {name.partition("--")[0] for name in NAMES}
+    origins = (LOGS / "README.md").read_text(encoding="utf-8")
+    assert [name for name in NAMES if f"`{name}`" not in origins] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_log_tells_its_cause_and_what_it_offers_can_be_launched(name: str) -> None:
+    engine, run = run_of(name)
+    why = read_log(run, log_of(name))
+    assert why is not None and why.key == name.partition("--")[0]
+    assert why.lines and all(line in log_of(name).replace("\n ", "\n") for line in why.lines)
+    assert why.says["zh"] and why.advice["zh"]
+    assert len(why.fixes) <= MAX_FIXES
+    for fix in why.fixes:
+        cards = {"cards"} & set(fix.changes)
+        settings = {key: value for key, value in fix.changes.items() if key not in cards}
+        assert engine.Config.model_validate({**run.config, **settings})
+        assert fix.says["en"] and fix.says["zh"]
+    if name in OFFERED:
+        assert [fix.changes for fix in why.fixes] == OFFERED[name]
+
+
+def test_a_training_out_of_memory_keeps_its_batch() -> None:
+    _, run = run_of("gpu-memory--llamafactory")
+    offered = read_log(run, log_of("gpu-memory--llamafactory")).fixes
+    assert offered[0].changes == {"cutoff_len": 1024}
+    assert offered[1].changes == {
+        "per_device_train_batch_size": 1,
+        "gradient_accumulation_steps": 4,
+    }
+
+
+def test_settings_go_by_the_name_the_engine_has_for_them() -> None:
+    """The same log, were it written by LLaMA-Factory's vLLM back end."""
+    _, run = run_of("kv-cache--vllm")
+    own = {"vllm_maxlen": 32768, "vllm_gpu_util": 0.9}
+    named = run.model_copy(update={"config": own})
+    changes = [fix.changes for fix in read_log(named, log_of("kv-cache--vllm")).fixes]
+    assert changes == [{"vllm_maxlen": 12288}, {"vllm_gpu_util": 0.95}]
+    for meaning, names in SPELLINGS.items():
+        assert names[0] == meaning
+
+
+def test_more_cards_are_offered_only_where_there_are_more() -> None:
+    _, run = run_of("oom-weights--vllm")
+    text = log_of("oom-weights--vllm")
+    assert [fix.changes for fix in read_log(run, text, num_cards=1).fixes] == [
+        {"quantization": "fp8"}
+    ]
+    assert read_log(run, text, num_cards=2).fixes[-1].changes["cards"] == 2
+
+
+def test_pinned_cards_stay_pinned_while_they_are_enough() -> None:
+    _, run = run_of("heads--vllm")
+    pinned = run.model_copy(update={"resources": Resources(num_gpus=3, gpu_ids=(4, 5, 6))})
+    fewer, more = read_log(pinned, log_of("heads--vllm")).fixes
+    assert fewer.changes["cards"] == [4, 5]
+    assert more.changes["cards"] == 4
+
+
+def test_what_is_already_so_is_not_offered() -> None:
+    _, run = run_of("oom-graphs--vllm", enforce_eager=True)
+    changes = [fix.changes for fix in read_log(run, log_of("oom-graphs--vllm")).fixes]
+    assert {"enforce_eager": True} not in changes
+
+
+def test_a_long_log_is_read_in_a_moment() -> None:
+    """The page asks for it whenever a failed run is opened."""
+    _, run = run_of("oom-graphs--vllm")
+    noise = log_of("engine-died--vllm-serving").partition("ERROR")[0] * 60
+    began = time.process_time()
+    assert read_log(run, noise[:CHUNK_BYTES]) is None
+    assert time.process_time() - began < 0.5
+
+
+def test_evidence_is_read_from_the_runs_own_log(jobs: Jobs) -> None:
+    path = LOGS / "context--vllm.txt"
+    command = Command(argv=("sh", "-c", f"cat {path}; exit 1"))
     asked = spec("leave").model_copy(update={"command": command})
     run = jobs.wait(jobs.submit(asked).id, timeout_s=20)
     why = explain(run)
-    assert why.key == key
-    assert line in why.lines
-    assert why.says["zh"] and why.advice["zh"]
+    assert why.key == "context"
+    assert "User-specified max_model_len (999999)" in why.lines[0]
+    assert why.as_dict()["cause"] == "context"
 
 
 def test_unknown_cause_is_said_to_be_unknown(jobs: Jobs) -> None:
     run = jobs.wait(jobs.submit(spec("leave", 3)).id, timeout_s=20)
     why = explain(run)
-    assert why.key == ""
+    assert (why.key, why.fixes) == ("", ())
     assert "no name for" in why.says["en"]
     assert any("leaving" in line for line in why.lines)
 

@@ -94,16 +94,23 @@ def test_what_a_server_offers(tmp_path: Path) -> None:
     seen = with_sight(offer, {"model": model, "max_model_len": 2048}, ROOT)
     assert seen is not None and seen.pictures is not None and not seen.text_only
     assert seen.pictures.max_pixels == 1022 * 784 and seen.pictures.most is None
-    for said in ({"image": 3}, '{"image": 3}', {"image": {"count": 3}}):
-        limited = with_sight(offer, {"model": model, "limit_mm_per_prompt": said}, ROOT)
-        assert limited is not None and limited.pictures is not None
-        assert limited.pictures.most == 3
-    factory = with_sight(offer, {"model_name_or_path": model}, ROOT)
-    assert factory is not None and factory.pictures is not None
-    assert factory.pictures.max_pixels == 768 * 768
-    for settings in ({"model": "Qwen/Qwen2-VL-7B-Instruct"}, {}, {"model": 3}):
+    said = {"limit_images": 3, "min_pixels": 784, "max_pixels": 78400}
+    limited = with_sight(offer, {"model": model, **said}, ROOT)
+    assert limited is not None
+    assert limited.pictures == Pictures(most=3, min_pixels=784, max_pixels=78400)
+    none = with_sight(offer, {"model": model, "limit_images": 0}, ROOT)
+    assert none is not None and none.text_only and none.pictures is None
+    for own, area in ((None, 768 * 768), (1024, 1024)):
+        factory = with_sight(offer, {"model_name_or_path": model, "image_max_pixels": own}, ROOT)
+        assert factory is not None and factory.pictures is not None
+        assert factory.pictures.max_pixels == area
+    for settings in ({"model": "meta-llama/Llama-3-8B"}, {"model": "llava/llava-7b"}, {}):
         assert with_sight(offer, settings, ROOT) == offer, "nobody knows"
     assert with_sight(None, {"model": model}, ROOT) is None
+    hub = with_sight(offer, {"model": "Qwen/Qwen2.5-VL-7B-Instruct", "max_model_len": 8192}, ROOT)
+    assert hub is not None and hub.pictures == Pictures(max_pixels=4094 * 784)
+    newer = with_sight(offer, {"model": "Qwen/Qwen3-VL-8B-Instruct"}, ROOT)
+    assert newer is not None and newer.pictures is not None and newer.pictures.patch == 16
     own = offer.model_copy(update={"pictures": Pictures(most=1)})
     assert with_sight(own, {"model": model}, ROOT) == own
 

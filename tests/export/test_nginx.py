@@ -157,7 +157,7 @@ def test_as_a_file_for_conf_d(scratch: Path) -> None:
     """The short form is what an nginx that is already there includes."""
     (scratch / "ladder.conf").write_text(nginx_conf([("10.0.0.1", 8000)], api_key="k-1"))
     (scratch / "nginx.conf").write_text(
-        f"pid {scratch}/pid; events {{}} http {{ include {scratch}/ladder.conf;"
+        f"pid {scratch}/pid; events {{}} http {{ access_log off; include {scratch}/ladder.conf;"
         f" {' '.join(f'{kind}_temp_path {scratch}/{kind};' for kind in TEMPS)} }}"
     )
     assert "syntax is ok" in checked(scratch / "nginx.conf")

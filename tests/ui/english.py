@@ -31,6 +31,7 @@ NEVER_SHOWN = {
     "studio/admin.py",
     "studio/export_cli.py",
     "studio/replicas_cli.py",
+    "studio/serve_cli.py",
     "studio/terminal.py",
     "studio/ui/serve.py",
 }

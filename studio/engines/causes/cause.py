@@ -13,12 +13,13 @@ OUT_OF_MEMORY = (
     r"CUBLAS_STATUS_ALLOC_FAILED|Failed to load model - not enough GPU memory"
 )
 STAGES = (
-    ("weights", r"Starting to load model|in load_model\b|in create_weights\b"),
+    ("weights", r"Starting to load model|Load weight begin|in load_model\b|in create_weights\b"),
     ("profiling", r"in determine_available_memory\b|in profile_run\b"),
     ("cache", r"in initialize_kv_cache\b|in _?allocate_kv_cache\w*|GPU KV cache size"),
     (
         "graphs",
-        r"in capture_model\b|Capturing CUDA graph|in compile_or_warm_up_model\b|in _warmup_",
+        r"in capture_model\b|Captur(ing CUDA|e cuda) graph|in compile_or_warm_up_model\b|"
+        r"in _warmup_and_capture\b",
     ),
     ("serving", r"Application startup complete|in run_busy_loop\b|in execute_model\b"),
 )

@@ -105,7 +105,7 @@ MACHINE = (
     ),
     cause(
         "engine-died",
-        r"[^\n]*died unexpectedly[^\n]*|EngineDeadError|Engine core initialization failed",
+        r"died unexpectedly|EngineDeadError|Engine core initialization failed",
         (
             "A worker of the engine died, and the server left with it (vLLM then says exit code "
             "0).",

@@ -187,7 +187,8 @@ MEMORY = (
     cause(
         "no-cache-blocks",
         r"No available memory for the cache blocks|Cannot auto-fit max_model_len: not enough|"
-        r"requested memory for kv \(-",
+        r"requested memory for kv \(-|Not enough memory to allocate KV cache|"
+        r"Not enough memory\. Please try to increase --mem-fraction-static",
         (
             "The weights fit, and nothing of the engine's share is left for the KV cache.",
             "权重放得下，但分配到的份额里没有留给 KV cache 的空间。",

@@ -22,7 +22,7 @@ MODEL = (
         "tokenizer",
         r"Can't load tokenizer|Couldn't instantiate the backend tokenizer|"
         r"tokenizer[^\n]{0,60}not found|"
-        r"[^\n]*Error[^\n]*while deserializing[^\n]*tokenizer|in fast_tokenizer_from_file",
+        r"tokenization_\w+\.py[^\n]*\n([^\n]*\n){0,16}?[^\n]*JSONDecodeError[^\n]*",
         ("The tokenizer cannot be loaded.", "无法加载 tokenizer。"),
         (
             "Check that the model folder holds tokenizer.json or tokenizer.model; "

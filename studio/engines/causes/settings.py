@@ -52,7 +52,7 @@ def for_flags(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
     unknown = {_name(part) for word in words for part in word.split("/")}
     given, kept, dropping = spec.config.get("extra_args") or [], [], False
     for word in given:
-        if word.startswith("-") or _name(word) in unknown:
+        if word.startswith("-") or "=" in word:
             dropping = _name(word) in unknown
         if not dropping:
             kept.append(word)
@@ -276,10 +276,13 @@ SETTINGS = (
         r"Bfloat16 is only supported on GPUs[^\n]*|Your setup doesn't support bf16[^\n]*|"
         r"device does not support (pure_)?bf16",
         (
-            "This card cannot compute in bfloat16 (V100 and older, T4).",
-            "这张卡不支持 bfloat16（V100 及更老的卡、T4）。",
+            "The card cannot compute in bfloat16 (V100 and older, T4), or there is no card.",
+            "这张卡不支持 bfloat16（V100 及更老的卡、T4），或者没有卡。",
         ),
-        ("Use float16.", "改用 float16。"),
+        (
+            "Use float16; without a card, train on the CPU in float32.",
+            "改用 float16；没有卡时用 CPU 以 float32 训练。",
+        ),
         for_bf16,
     ),
 )

@@ -65,8 +65,22 @@ WHAT = {
         *("What does the picture show?", "Describe this image.", "what is this", "What is it?"),
     ),
     "zh": (
-        *("图里是什么？", "图里有什么？", "这是什么？", "图中是什么？", "图片里有什么？", "你看到了什么？"),
-        *("描述一下这张图片。", "这张图片里有什么？", "这张图里是什么？", "看图说话", "这是什么", "图里是什么"),
+        *(
+            "图里是什么？",
+            "图里有什么？",
+            "这是什么？",
+            "图中是什么？",
+            "图片里有什么？",
+            "你看到了什么？",
+        ),
+        *(
+            "描述一下这张图片。",
+            "这张图片里有什么？",
+            "这张图里是什么？",
+            "看图说话",
+            "这是什么",
+            "图里是什么",
+        ),
     ),
 }
 COLOUR = {
@@ -94,7 +108,12 @@ NEXT = {
     "zh": ("这张呢？", "那这张呢？", "这个呢？", "那这个呢？"),
 }
 BOTH = {
-    "en": ("What is in the pictures?", "What do you see?", "Describe the pictures.", "What is this?"),
+    "en": (
+        "What is in the pictures?",
+        "What do you see?",
+        "Describe the pictures.",
+        "What is this?",
+    ),
     "zh": ("图里是什么？", "两张图里分别是什么？", "这两张图里是什么？", "这些是什么？"),
 }
 NO_PICTURE = {

@@ -45,7 +45,9 @@ FIGURES = {
     "sglang:e2e_request_latency_seconds": "e2e",
     "sglang:queue_time_seconds": "queue",
 }
-"""Families with a name of ours. Others that are asked for keep their own, histograms excepted."""
+"""Families with a name of ours. What else these engines tell is left out; the scalars of others
+keep their own names."""
+_NAMED = tuple({family.partition(":")[0] + ":" for family in FIGURES})
 INFO = "vllm:cache_config_info"
 INFO_LABELS = {
     "block_size": "block_size",
@@ -57,8 +59,8 @@ FULLEST = frozenset({"kv_use", "block_size", "prefix_caching"})
 """Figures of which the greatest of all replicas is kept instead of the sum."""
 _GAUGES = {"running", "waiting", "waiting_for", "kv_use", *INFO_LABELS.values()}
 _COUNTERS = frozenset(FIGURES.values()) - _GAUGES
-_PARTS = ("_sum", "_count", "_created")
-"""Endings of samples that say nothing new about a histogram or a counter."""
+_PARTS = ("_bucket", "_sum", "_count", "_created", "_info")
+"""Endings of samples that are no figure by themselves."""
 TOLD_APART = ("finished_reason", "reason", "mode")
 """Labels that stay, behind a bar: `finished|stop`."""
 
@@ -83,7 +85,7 @@ def read(page: str, prefixes: tuple[str, ...]) -> dict[str, Value]:
             continue
         figure = FIGURES.get(name.removesuffix("_bucket"))
         if figure is None:
-            if name.endswith((*_PARTS, "_bucket", "_info")):
+            if name.startswith(_NAMED) or name.endswith(_PARTS):
                 continue
             figure = name
         told = dict(_LABEL.findall(labels or ""))
