@@ -102,7 +102,7 @@ def group_runs(studio: Studio, group: str) -> list[Run]:
     """Return the runs of a group, the router first, then the copies; raise NotFound."""
     found = [run for run in studio.jobs.list(text=group) if group and run.spec.group == group]
     if not found:
-        raise NotFound(f"There is no group {group}.", hint="`ls` shows the groups of runs.")
+        raise NotFound(f"There is no group {group}.", hint="`ls` lists the runs.")
     return sorted(found, key=lambda run: (run.spec.engine != ROUTER, run.id))
 
 

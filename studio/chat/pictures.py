@@ -185,7 +185,7 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _check_size(width: int, height: int, limits: Limits) -> None:
     if width * height > limits.max_pixels:
-        raise _too_many_pixels(limits, f"{width} x {height}")
+        raise _too_many_pixels(limits)
     if max(width, height) > LONGEST * min(width, height):
         raise PictureRefused(
             f"The picture is {width} x {height}: no model reads one that long and thin.",
@@ -193,9 +193,9 @@ def _check_size(width: int, height: int, limits: Limits) -> None:
         )
 
 
-def _too_many_pixels(limits: Limits, size: str = "far larger") -> PictureRefused:
+def _too_many_pixels(limits: Limits) -> PictureRefused:
     return PictureRefused(
-        f"The picture is {size}; at most {limits.max_pixels / 1e6:.0f} megapixels are taken.",
+        f"The picture has more than {limits.max_pixels / 1e6:.0f} megapixels.",
         hint="Scale it down first.",
     )
 

@@ -30,12 +30,12 @@ class Flags:
         return cls(engine, place.version, place.flags)
 
     def spell(self, setting: str, *spellings: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the first spelling that this version knows: a flag and its values.
+        """Return the first spelling that this version lists: a flag and its values.
 
-        Raises RecipeInvalid, with the version and the flag, when it knows none of them.
+        Raises RecipeInvalid, with the version and the flag, when it lists none of them.
         """
         for spelling in spellings:
-            if self.has(spelling[0]):
+            if self.known is None or spelling[0] in self.known:
                 return spelling
         raise RecipeInvalid(
             f"{self._who} has no {spellings[0][0]}, which {setting} needs.",

@@ -38,12 +38,8 @@ class Vllm(Engine[VllmConfig]):
 
     def command(self, config: VllmConfig, place: Placement) -> Command:
         """Return `vllm serve MODEL ...` with every setting that differs from vLLM's default."""
-        if not place.has_gpu and config.pipeline_parallel_size > 1 and config.enforce_eager:
-            raise RecipeInvalid(
-                "On a CPU, pipeline_parallel_size and enforce_eager do not work together: the "
-                "first request would end the server.",
-                hint="Set enforce_eager to false; the start takes longer then.",
-            )
+        if not place.has_gpu:
+            _check_cpu(config)
         head = place.interpreter.program("vllm", "vllm.entrypoints.cli.main")
         return Command(argv=(*head, *arguments(config, place)), env=self._env(config, place))
 
@@ -135,6 +131,21 @@ class Vllm(Engine[VllmConfig]):
         if config.api_key:
             env |= {"VLLM_API_KEY": config.api_key, "STUDIO_ENDPOINT_KEY": config.api_key}
         return env
+
+
+def _check_cpu(config: VllmConfig) -> None:
+    """Refuse what ends vLLM on a CPU (0.32): in its start, or at the first request."""
+    if config.pipeline_parallel_size > 1 and config.enforce_eager:
+        raise RecipeInvalid(
+            "On a CPU, pipeline_parallel_size and enforce_eager do not work together: the first "
+            "request would end the server.",
+            hint="Set enforce_eager to false; the start takes longer then.",
+        )
+    if config.block_size is not None and config.block_size % 32:
+        raise RecipeInvalid(
+            f"block_size = {config.block_size} does not run on a CPU.",
+            hint="Use a multiple of 32, or leave it empty.",
+        )
 
 
 def _hang_it_on(name: str, path: str, base: str) -> str:

@@ -130,8 +130,8 @@ ROUTER = EnvSpec(
     imports=("vllm_router.launch_router",),
     distribution="vllm-router",
     script="vllm-router",
-    size_gib=Gib(cpu=0.12, cuda=0.12),
-    download_gib=Gib(cpu=0.04, cuda=0.04),
+    size_gib=Gib(cpu=0.1, cuda=0.1),
+    download_gib=Gib(cpu=0.03, cuda=0.03),
 )
 
 SGLANG = EnvSpec(

@@ -22,7 +22,7 @@ TIMEOUT_S = 180.0
 LEAST = 40
 """Fewer flags than this are no list of all flags: older versions show sections instead."""
 
-_OPTION = re.compile(r" {0,4}(-\S.*)")
+_OPTION = re.compile(r"  (-\S.*)")
 _FLAG = re.compile(r"(?<![\w.-])--[A-Za-z][\w-]*")
 
 

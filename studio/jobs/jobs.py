@@ -97,6 +97,7 @@ class Run:
             "name": self.spec.name,
             "engine": self.spec.engine,
             "recipe": self.spec.recipe,
+            "group": self.spec.group,
             "state": str(self.state),
             "reason": self.reason,
             "cards": self.cards,

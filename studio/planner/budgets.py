@@ -177,7 +177,7 @@ class _Rank:
             limit = fixed + left
         if ranks.on_host:
             taken, limit = self._on_host(fixed, left, taken, limit)
-        block = per_token * ranks.block
+        block = max(1, per_token * ranks.block)
         tokens = max(0, left) // block * ranks.block
         if ranks.backend == "hf":  # one request at a time
             tokens = min(tokens, self.length)

@@ -57,7 +57,9 @@ class Model:
         if key not in self._sums:
             flight = IN_FLIGHT.get(quantization or "")
             plain = self.shape.quantization is None
-            tensors = pack(list(self.tensors), flight) if flight and plain else self.tensors
+            tensors = (
+                pack(list(self.tensors), flight, tower=True) if flight and plain else self.tensors
+            )
             self._sums[key] = card_weights(
                 tensors, self.shape, dtype=dtype, tp=tp, pp=pp, on_card=on_card
             )

@@ -102,14 +102,13 @@ def _plan(
     least = _least_tokens(model, length, budgets[0].batch_tokens, ranks)
     tokens = [min(b.tokens for b in replica) for replica in _split(budgets, ranks.dp)]
     total = sum(tokens)
+    download = model.download_bytes + (draft.download_bytes if draft else 0)
     if refused := next(refusals(shape, need, cards), None):
         reason, values = refused
-    elif disk_free_bytes is not None and model.download_bytes > disk_free_bytes:
-        reason = "disk"
-        values = {"need_bytes": model.download_bytes, "have_bytes": disk_free_bytes}
+    elif disk_free_bytes is not None and download > disk_free_bytes:
+        reason, values = "disk", {"need_bytes": download, "have_bytes": disk_free_bytes}
     else:
         reason, values = _verdict(budgets, length, least, total, ranks.on_host)
-    each = length if not shape.sliding_window else least
     return ServingPlan(
         fits=reason == "fits",
         reason=reason,
@@ -123,13 +122,13 @@ def _plan(
         kv_tokens_replica=min(tokens),
         kv_tokens=total,
         max_model_len=length,
-        users=total / each,
-        users_at={n: total / n for n in LENGTHS if n < each and need.backend != "hf"},
+        users=total / least,
+        users_at={n: total / n for n in LENGTHS if n < least and need.backend != "hf"},
         max_num_seqs=budgets[0].seqs,
         max_num_batched_tokens=budgets[0].batch_tokens,
         host_bytes=_host_bytes(ranks, budgets),
-        download_bytes=model.download_bytes + (draft.download_bytes if draft else 0),
-        notes=(*notes, *_notes(need, model, ranks, min(tokens) / each, budgets[0].seqs)),
+        download_bytes=download,
+        notes=(*notes, *_notes(need, model, ranks, min(tokens) / least, budgets[0].seqs)),
     )
 
 

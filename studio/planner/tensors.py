@@ -25,6 +25,7 @@ SAFETENSORS = {
     "float32": "F32",
     "float": "F32",
 }
+_TOWER_LINEAR = {"qkv", "proj", "fc1", "fc2", "0", "2"}
 COMPONENTS = ("embedding", "attention", "mlp", "norms", "head", "vision")
 
 
@@ -55,11 +56,14 @@ def tensors_of(shape: ModelShape, *, packed: bool = True) -> list[Tensor]:
     return plain
 
 
-def pack(tensors: list[Tensor], how: Quantization) -> list[Tensor]:
-    """Return the tensors with the text model's linear weights packed."""
+def pack(tensors: list[Tensor], how: Quantization, *, tower: bool = False) -> list[Tensor]:
+    """Return the tensors with the text model's linear weights packed, and the tower's if asked.
+
+    Published checkpoints leave the tower alone; a server that packs while loading does not.
+    """
     out: list[Tensor] = []
     for tensor in tensors:
-        out.extend(_packed(tensor, how) if _packable(tensor, how) else (tensor,))
+        out.extend(_packed(tensor, how) if _packable(tensor, how, tower) else (tensor,))
     return out
 
 
@@ -177,12 +181,14 @@ def _linear(at: str, out: int, into: int) -> Iterator[tuple[str, tuple[int, ...]
     yield f"{at}.bias", (out,)
 
 
-def _packable(tensor: Tensor, how: Quantization) -> bool:
-    """Tell a linear weight of the text model; embedding, head, router and tower stay as is."""
+def _packable(tensor: Tensor, how: Quantization, tower: bool) -> bool:
+    """Tell a linear weight; embedding, head, router and norms stay as they are."""
     name = tensor.name
-    if "visual." in name or not name.endswith(".weight"):
+    if not name.endswith(".weight"):
         return False
     leaf = name.split(".")[-2]
+    if "visual." in name:
+        return tower and (leaf in _TOWER_LINEAR or leaf.endswith("_proj")) and "patch" not in name
     linear = leaf.endswith("_proj") or leaf in ("w1", "w2", "w3")
     module = name.removesuffix(".weight")
     return linear and not any(part in module for part in how.skip if not part.startswith("re:"))

@@ -3,8 +3,9 @@
 Query, key, value, gate and up are split by their outputs, o and down by their inputs; the
 embedding and the head by vocabulary; norms and the biases of row-parallel layers are on every
 card. When there are fewer key heads than cards, each card keeps one whole head. The vision tower
-is split the same way (`--mm-encoder-tp-mode weights`, vLLM's default). Pipeline stages take runs
-of layers: the first also the embedding and the tower, the last the final norm and the head.
+is split the same way (`--mm-encoder-tp-mode weights`, vLLM's default) and is on every pipeline
+stage. The stages take runs of layers: the first also the embedding, the last the final norm and
+the head.
 """
 
 from __future__ import annotations
@@ -188,4 +189,4 @@ def _is_here(at: Place, layers: range, stage: int, pp: int, tied: bool) -> bool:
         case "norm":
             return last
         case _:
-            return first
+            return True

@@ -90,11 +90,11 @@ def _requests(lang: str, look: Look, now: Load) -> str:
         text = say(lang, "live.in_line", n=units.number(now.waiting))
         side = w.tag(text, tone="warn", icon_name="clock")
     big = _big(units.number(now.running), say(lang, "live.running"))
-    foot = say(lang, "live.per_s", n=units.number(now.requests_s))
+    big += _sub(say(lang, "live.per_s", n=units.number(now.requests_s)))
     lines = (("a", [s.running for s in look.samples]), ("b", [s.waiting for s in look.samples]))
     names = (say(lang, "live.running"), say(lang, "live.waiting"))
     curve = _curve(lang, look, lines, names, units.number)
-    return _tile(say(lang, "live.requests"), big + curve, foot=foot, side=side)
+    return _tile(say(lang, "live.requests"), big + curve, side=side)
 
 
 def _tokens(lang: str, look: Look, now: Load) -> str:
@@ -114,15 +114,13 @@ def _kv(lang: str, look: Look, now: Load) -> str:
     side = ""
     if used is not None and used > FULL_SHARE:
         side = w.tag(say(lang, "live.kv_full"), tone="warn", icon_name="alert")
-    foot = ""
+    body = _big(units.percent(used)) + w.bar(used or 0.0, tone="warn" if side else "accent")
     if used is not None and now.kv_tokens:
         tokens = units.number(round(used * now.kv_tokens))
-        foot = say(lang, "live.kv_of", used=tokens, all=units.number(now.kv_tokens))
-    tone = "warn" if side else "accent"
-    body = _big(units.percent(used)) + w.bar(used or 0.0, tone=tone)
+        body += _sub(say(lang, "live.kv_of", used=tokens, all=units.number(now.kv_tokens)))
     lines = (("a", [s.kv_use for s in look.samples]),)
     curve = _curve(lang, look, lines, ("KV cache",), units.percent, top=1.0)
-    return _tile(say(lang, "live.kv"), body + curve, foot=foot, side=side)
+    return _tile(say(lang, "live.kv"), body + curve, side=side)
 
 
 def _prefix(lang: str, now: Load) -> str:
@@ -133,17 +131,14 @@ def _prefix(lang: str, now: Load) -> str:
     rate = now.prefix_hit_rate if now.prefix_hit_rate is not None else now.prefix_hit_rate_total
     if rate is None or now.prefix_hit_rate_total is None:
         return _tile(title, _big("–") + _words(say(lang, "live.prefix_none")))
-    total = say(lang, "live.prefix_total", rate=units.percent(now.prefix_hit_rate_total))
-    current = total
+    told = say(lang, "live.prefix_total", rate=units.percent(now.prefix_hit_rate_total))
     if now.prefix_hit_rate is not None:
-        current = say(lang, "live.prefix_now", rate=units.percent(rate))
+        told = f"{say(lang, 'live.prefix_now', rate=units.percent(rate))} · {told}"
     body = _big(units.percent(rate)) + w.bar(rate, tone="ok" if rate >= GOOD_HITS else "accent")
-    if rate >= GOOD_HITS:
-        return _tile(title, body + _words(say(lang, "live.prefix_good"), title=current), foot=total)
-    how = say(lang, "live.prefix_how")
-    if now.block_size:
-        how += " " * (lang == "en") + say(lang, "live.prefix_blocks", block=now.block_size)
-    return _tile(title, body + _words(how, title=current), foot=total)
+    words = say(lang, "live.prefix_good" if rate >= GOOD_HITS else "live.prefix_how")
+    if rate < GOOD_HITS and now.block_size:
+        words += " " * (lang == "en") + say(lang, "live.prefix_blocks", block=now.block_size)
+    return _tile(title, body + _sub(told) + _words(words))
 
 
 def _latency(lang: str, shown: Load, since: str) -> str:
@@ -284,12 +279,9 @@ def openai_python(endpoint: Endpoint) -> str:
 # pieces -----------------------------------------------------------------------------------------
 
 
-def _tile(title: str, body: str, *, foot: str = "", side: str = "") -> str:
-    tail = f'<p class="l-foot">{w.esc(foot)}</p>' if foot else ""
-    return (
-        f'<section class="l-tile"><header><h4>{w.esc(title)}</h4>{side}</header>{body}{tail}'
-        "</section>"
-    )
+def _tile(title: str, body: str, *, side: str = "") -> str:
+    head = f"<header><h4>{w.esc(title)}</h4>{side}</header>"
+    return f'<section class="l-tile">{head}{body}</section>'
 
 
 def _big(text: str, unit: str = "", *, second: bool = False) -> str:
@@ -297,9 +289,12 @@ def _big(text: str, unit: str = "", *, second: bool = False) -> str:
     return f'<p class="l-big{kind}"><b>{w.esc(text)}</b><span>{w.esc(unit)}</span></p>'
 
 
-def _words(text: str, *, title: str = "") -> str:
-    head = f"<b>{w.esc(title)}</b>" if title else ""
-    return f'<p class="l-say">{head}{w.esc(text)}</p>'
+def _sub(text: str) -> str:
+    return f'<p class="l-sub">{w.esc(text)}</p>'
+
+
+def _words(text: str) -> str:
+    return f'<p class="l-say">{w.esc(text)}</p>'
 
 
 def _meter(label: str, share: float, text: str) -> str:

@@ -21,8 +21,10 @@ def test_command() -> None:
         *("/envs/it/bin/vllm-router", "--host", "127.0.0.1", "--port", "8001"),
         *("--worker-urls", "http://127.0.0.1:8002", "http://10.0.0.2:8000"),
         *("--policy", "cache_aware", "--prometheus-port", "18001"),
-        *("--health-check-endpoint", "/health", "--health-check-interval-secs", "5"),
+        *("--health-check-endpoint", "/health", "--health-check-interval-secs", "1"),
         *("--health-failure-threshold", "2", "--health-success-threshold", "1"),
+        *("--disable-circuit-breaker", "--retry-max-retries", "8"),
+        *("--retry-initial-backoff-ms", "100", "--retry-backoff-multiplier", "1.7"),
         *("--worker-startup-timeout-secs", "3600", "--worker-startup-check-interval", "2"),
         *("--request-timeout-secs", "1800"),
     )

@@ -1,6 +1,6 @@
 """A steady load on an OpenAI-compatible server: so many requests, so many of them at once.
 
-    figures = asyncio.run(load(url, model, requests=256, concurrency=32, input_len=512, output_len=128))
+    asyncio.run(load(url, model, requests=256, concurrency=32, input_len=512, output_len=128))
 
 Prompts are token ids and answers are cut at exactly `output_len` tokens (`ignore_eos`), so random
 weights serve as well as real ones. Needs aiohttp, which every engine's environment has.

@@ -167,10 +167,11 @@ class ByHand:
         env = {**os.environ, **run.spec.command.env}
         env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, cards))
         self.port = port
-        self._log = open(f"/tmp/hand-{port}.log", "w")
-        self._process = subprocess.Popen(
-            argv, env=env, stdout=self._log, stderr=self._log, start_new_session=True
-        )
+        self._log = Path(f"/tmp/hand-{port}.log")
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                argv, env=env, stdout=log, stderr=log, start_new_session=True
+            )
 
     def ready(self) -> None:
         """Wait until it answers."""
@@ -181,11 +182,11 @@ class ByHand:
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=2)
             except OSError:
-                assert self._process.poll() is None, open(self._log.name).read()[-2500:]
+                assert self._process.poll() is None, self._log.read_text()[-2500:]
                 time.sleep(0.5)
             else:
                 return
-        raise TimeoutError(self._log.name)
+        raise TimeoutError(self._log)
 
     def stop(self) -> None:
         """End it and everything of its session."""
@@ -226,22 +227,23 @@ def measured(port: int, name: str, users: int = USERS, count: int = 256, seed: i
     return figures.as_dict()
 
 
-def against_hand(session: Session, pairs: list[tuple[str, Run, ByHand]]) -> None:
-    """Load the studio's servers and those by hand in turns; the models of one turn side by side."""
+Turn = list[tuple[str, Run, int]]
+"""Servers that are loaded side by side: label, run, port."""
+
+
+def loaded(session: Session, turn: Turn, by: str, number: int) -> None:
+    """Load the servers of one turn side by side and note what each showed."""
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda p: measured(p[1].spec.port, _name(p[1]), count=64), pairs))
-        list(pool.map(lambda p: measured(p[2].port, _name(p[1]), count=64), pairs))
-        for turn in range(ROUNDS):
-            order = ("studio", "hand") if turn % 2 == 0 else ("hand", "studio")
-            for who in order:
-                jobs = [
-                    (label, run, run.spec.port if who == "studio" else hand.port)
-                    for label, run, hand in pairs
-                ]
-                got = list(pool.map(lambda j: measured(j[2], _name(j[1]), seed=turn + 1), jobs))
-                for (label, _, _), row in zip(jobs, got, strict=True):
-                    session.rows["load"].append({"what": label, "by": who, "turn": turn, **row})
-                    print("LOAD", label, who, json.dumps(row), flush=True)
+        got = list(pool.map(lambda t: measured(t[2], _name(t[1]), seed=number + 1), turn))
+    for (label, _, _), row in zip(turn, got, strict=True):
+        session.rows["load"].append({"what": label, "by": by, "turn": number, **row})
+        print("LOAD", label, by, json.dumps(row), flush=True)
+
+
+def warmed(turn: Turn) -> None:
+    """Send a first load that is not counted."""
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda t: measured(t[2], _name(t[1]), count=64), turn))
 
 
 def _name(run: Run) -> str:
@@ -249,27 +251,57 @@ def _name(run: Run) -> str:
 
 
 def pairs_at(session: Session, wanted: list[tuple[str, int]], cards: list[int]) -> None:
-    """Launch each (model, TP) on its own cards and the same by hand on as many others."""
-    free, runs, hands = list(cards), [], []
-    try:
-        for number, (name, tp) in enumerate(wanted):
-            mine, theirs = free[:tp], free[tp : 2 * tp]
-            free = free[2 * tp :]
-            run = session.launch(name, mine, tensor_parallel_size=tp)
-            runs.append((f"{name} TP={tp}", run))
-            time.sleep(1.0)
-            hands.append(ByHand(run, theirs, 8801 + number))
-        runs = [(label, session.ready(run)) for label, run in runs]
+    """Launch each (model, TP) with the studio and by hand; load both in turns; stop both.
+
+    Side by side where there are cards for both, else one after the other on the same cards.
+    """
+    beside = len(cards) >= 2 * sum(tp for _, tp in wanted)
+    free, mine, theirs = list(cards), [], []
+    for _, tp in wanted:
+        mine.append(free[:tp])
+        theirs.append(free[tp : 2 * tp] if beside else free[:tp])
+        free = free[2 * tp :] if beside else free[tp:]
+    runs = [
+        session.launch(name, own, tensor_parallel_size=tp)
+        for (name, tp), own in zip(wanted, mine, strict=True)
+    ]
+    labels = [f"{name} TP={tp}" for name, tp in wanted]
+    hands: list[ByHand] = []
+
+    def by_hand() -> Turn:
+        for number, (run, own) in enumerate(zip(runs, theirs, strict=True)):
+            hands.append(ByHand(run, own, 8801 + number))
         for hand in hands:
             hand.ready()
-        for label, run in runs:
+        return [(lb, r, h.port) for lb, r, h in zip(labels, runs, hands, strict=True)]
+
+    try:
+        time.sleep(1.0)
+        other = by_hand() if beside else []
+        runs = [session.ready(run) for run in runs]
+        own_turn: Turn = [(lb, r, r.spec.port) for lb, r in zip(labels, runs, strict=True)]
+        for label, run in zip(labels, runs, strict=True):
             session.point(f"{label} util 0.9", run)
-        against_hand(session, [(*pair, hand) for pair, hand in zip(runs, hands, strict=True)])
+        warmed(own_turn)
+        if beside:
+            warmed(other)
+            for number in range(ROUNDS):
+                both = [(own_turn, "studio"), (other, "hand")]
+                for turn, by in both if number % 2 == 0 else both[::-1]:
+                    loaded(session, turn, by, number)
+        else:
+            for number in range(ROUNDS):
+                loaded(session, own_turn, "studio", number)
+        for label, run in zip(labels, runs, strict=True):
+            session.stop(label, run)
+        if not beside:
+            other = by_hand()
+            warmed(other)
+            for number in range(ROUNDS):
+                loaded(session, other, "hand", number)
     finally:
         for hand in hands:
             hand.stop()
-    for label, run in runs:
-        session.stop(label, run)
 
 
 def points_at(session: Session, wanted: list[tuple[str, list[int], dict]], kill: str = "") -> None:
@@ -302,7 +334,7 @@ def main(out: Path, steps: list[str]) -> None:
     todo = {
         "tp1": lambda: pairs_at(
             session,
-            [("qwen2.5-7b", 1), ("qwen2.5-14b", 1)][: count // 2],
+            [("qwen2.5-7b", 1), ("qwen2.5-14b", 1)],
             list(range(count)),
         ),
         "tp2-7b": lambda: pairs_at(session, [("qwen2.5-7b", 2)], list(range(count))),

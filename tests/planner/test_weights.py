@@ -21,8 +21,8 @@ from studio.planner.weights import (
 )
 
 
-def on_cards(s: ModelShape, **how: int) -> list[int]:
-    return card_weights(tensors_of(s), s, dtype=s.dtype, **how)
+def on_cards(s: ModelShape, *, tp: int = 1) -> list[int]:
+    return card_weights(tensors_of(s), s, dtype=s.dtype, tp=tp)
 
 
 def held(tensor: Tensor, s: ModelShape, tp: int) -> Fraction:
@@ -30,10 +30,10 @@ def held(tensor: Tensor, s: ModelShape, tp: int) -> Fraction:
     return Fraction(*share(tensor, place(tensor.name), s, tp))
 
 
-def plain(s: ModelShape, **how: int) -> list[int]:
+def plain(s: ModelShape, *, tp: int = 1, pp: int = 1) -> list[int]:
     """Weights without the allocator and the rotary table, stage by stage."""
     rotary = rotary_bytes(s, s.dtype)
-    sizes = card_weights(tensors_of(s), s, dtype=s.dtype, on_card=False, **how)
+    sizes = card_weights(tensors_of(s), s, dtype=s.dtype, on_card=False, tp=tp, pp=pp)
     return [size - rotary for size in sizes]
 
 
@@ -143,6 +143,14 @@ def test_the_ends_of_a_pipeline_hold_embedding_and_head() -> None:
     first, last = plain(tied, pp=2)
     assert last - first == tied.hidden * 2
     assert first + last - plain(tied)[0] == tied.vocab * tied.hidden * 2
+
+
+def test_the_tower_is_on_every_stage() -> None:
+    s = shape("qwen2-vl-7b")
+    text = shape("qwen2.5-7b")
+    assert [a - b for a, b in zip(plain(s, pp=2), plain(text, pp=2), strict=True)] == [
+        675_759_104 * 2
+    ] * 2
 
 
 def test_a_float32_checkpoint_is_held_in_what_it_is_served_in() -> None:

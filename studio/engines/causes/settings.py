@@ -39,6 +39,18 @@ def for_heads(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
         yield Fix(says=says, changes={key: size, **cards_for(spec, size)})
 
 
+def for_few_cards(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
+    """Give it the cards it wants, or split it over those it has."""
+    world, have = int(found["world"]), int(found["have"])
+    if spec.resources.num_gpus:
+        says = Bilingual(en=f"Give it {world} cards.", zh=f"给它 {world} 张卡。")
+        yield Fix(says=says, changes={"cards": world})
+    key = key_of(spec, "tensor_parallel_size")
+    if key and spec.config[key] * have // world >= 1 and spec.config[key] * have % world == 0:
+        says = Bilingual(en="Split it over the cards it has.", zh="按现有的卡数切分。")
+        yield Fix(says=says, changes={key: spec.config[key] * have // world})
+
+
 def for_port(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
     """Take the next free port."""
     if "port" in spec.config:
@@ -160,6 +172,20 @@ SETTINGS = (
             "把 tensor_parallel_size 设成注意力头数的约数。",
         ),
         for_heads,
+    ),
+    cause(
+        "too-few-cards",
+        r"World size \((?P<world>\d+)\) is larger than the number of available GPUs "
+        r"\((?P<have>\d+)\)[^\n]*",
+        (
+            "The settings split the model over more cards than the run was given.",
+            "设置要求的卡数多于分配给这次运行的卡数。",
+        ),
+        (
+            "Give the run as many cards as tensor x pipeline parallel size, or lower these.",
+            "给足“张量并行 × 流水线并行”所需的卡数，或减小并行数。",
+        ),
+        for_few_cards,
     ),
     cause(
         "port",
