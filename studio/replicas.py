@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 
 from studio.core.errors import NotEnoughGpus, NotFound, RecipeInvalid, RunBusy
+from studio.core.settings import ROOT
 from studio.core.spec import RunSpec
 from studio.jobs import ports
 from studio.jobs.jobs import Run
@@ -52,6 +53,9 @@ def launch_replicas(
     and what `Studio.launch` raises; whatever had been started by then is stopped again.
     """
     shares = plan_replicas(studio, ask, copies)
+    front = _router_ask(ask, policy, port)
+    router_engine, config = studio.validate(ROUTER, front.settings)
+    router_engine.check(config, ROOT)
     group = _free_name(studio, ask.name or ask.engine)
     started: list[Run] = []
     try:
@@ -59,7 +63,7 @@ def launch_replicas(
             started.append(
                 studio.launch(replace(share, name=f"{group}-{number}of{copies}", group=group))
             )
-        router = studio.launch(_router_ask(ask, group, started, policy, port))
+        router = studio.launch(_in_front_of(front, group, [run.spec for run in started]))
     except BaseException:
         for run in started:
             studio.jobs.stop(run.id, now=True)
@@ -147,24 +151,28 @@ def _share_out(ask: Launch, cards: list[int], copies: int) -> list[Launch]:
     return [replace(ask, cards=cards[n * each : (n + 1) * each]) for n in range(copies)]
 
 
-def _router_ask(
-    ask: Launch, group: str, copies: list[Run], policy: str, port: int | None
-) -> Launch:
-    specs = [run.spec for run in copies]
+def _router_ask(ask: Launch, policy: str, port: int | None) -> Launch:
+    """Return the router's launch but for the copies, so that it can be checked before them."""
     settings = {
-        "worker_urls": [f"http://{spec.host}:{spec.port}" for spec in specs],
+        "worker_urls": ["http://127.0.0.1:1"],
         "policy": policy,
-        "health_check_endpoint": _health_path(specs[0]),
         "worker_startup_timeout_secs": PATIENCE_S,
         "host": ask.settings.get("host", "127.0.0.1"),
         "port": port or ask.settings.get("port"),
         "api_key": ask.settings.get("api_key", ""),
     }
-    return Launch(engine=ROUTER, settings=settings, name=group, group=group, recipe=ask.recipe)
+    return Launch(engine=ROUTER, settings=settings, recipe=ask.recipe)
 
 
-def _health_path(spec: RunSpec) -> str:
-    return (spec.probe.path if spec.probe else None) or "/health"
+def _in_front_of(front: Launch, group: str, copies: list[RunSpec]) -> Launch:
+    """Return the router's launch with its copies, checked as their own engine is probed."""
+    probe = copies[0].probe
+    settings = {
+        **front.settings,
+        "worker_urls": [f"http://{spec.host}:{spec.port}" for spec in copies],
+        "health_check_endpoint": (probe.path if probe else None) or "/health",
+    }
+    return replace(front, settings=settings, name=group, group=group)
 
 
 def _free_name(studio: Studio, wanted: str) -> str:

@@ -20,6 +20,7 @@ from studio.jobs.jobs import Run
 from studio.jobs.logs import CHUNK_BYTES, clean, read_from
 
 MAX_FIXES = 4
+MAX_LINE = 600
 
 _ERROR_LINE = re.compile(r"(error|exception|traceback|fatal|failed|killed)", re.I)
 _RAISED = re.compile(r"^[\w.]*(Error|Exception|Interrupt)\b.*")
@@ -106,7 +107,7 @@ def _proof(log: str, cause: Cause, count: int = 4) -> list[str]:
     for found in re.finditer(cause.pattern, log, re.M):
         begin, end = log.rfind("\n", 0, found.end()) + 1, log.find("\n", found.end())
         line = log[begin : end if end >= 0 else len(log)].strip()
-        lines.setdefault(_PREFIX.sub("", line), line[:400])
+        lines.setdefault(_PREFIX.sub("", line), _cut(line))
     return list(lines.values())[:count]
 
 
@@ -116,13 +117,17 @@ def _raised(lines: Iterable[str], count: int = 6) -> list[str]:
     for line in lines:
         bare = _PREFIX.sub("", line)
         if _RAISED.match(bare) and not _ELSEWHERE.search(bare):
-            raised.setdefault(bare, line.rstrip()[:400])
+            raised.setdefault(bare, _cut(line.rstrip()))
     return list(raised.values())[:count]
 
 
 def _last(lines: list[str], count: int = 8) -> list[str]:
     """Return what was raised, else the last lines that sound like an error, else the last ones."""
-    said = [line.rstrip()[:400] for line in lines if line.strip()]
+    said = [_cut(line.rstrip()) for line in lines if line.strip()]
     said = [line for line in said if not line.startswith("[studio]")]
     errors = [line for line in said if _ERROR_LINE.search(line)]
     return _raised(said) or (errors or said)[-count:]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + "…"

@@ -17,6 +17,7 @@ from studio.export.container import (
     WORKDIR,
     Container,
     contain,
+    key_notes,
     published,
 )
 
@@ -73,10 +74,7 @@ def _head(box: Container, copies: int) -> str:
     lines = [f"# {box.name}: {box.title} as a container.   docker compose -f FILE up -d"]
     if box.num_gpus:
         lines.append("# Needs the NVIDIA Container Toolkit; device_ids say which cards are used.")
-    if box.secrets:
-        lines.append(
-            f"# {box.env_file} must hold {', '.join(box.secrets)} as NAME=value (chmod 600)."
-        )
+    lines += key_notes(box)
     if copies > 1:
         lines.append(f"# {copies} copies; ask the router's port, it knows who has which prefix.")
     return "\n".join([*lines, ""])
@@ -98,6 +96,7 @@ def _service(box: Container, cards: tuple[int, ...] | None, *, publish: bool) ->
     ]
     if box.uses_hub:
         volumes.append(f"${{HF_HOME:-${{HOME}}/.cache/huggingface}}:{HUB_CACHE}")
+    volumes += [f"./{box.name}/{name}:{WORKDIR}/{name}:ro" for name in box.private]
     if volumes:
         service["volumes"] = volumes
     environment: dict[str, str | None] = dict.fromkeys(box.passed_on)
@@ -106,8 +105,9 @@ def _service(box: Container, cards: tuple[int, ...] | None, *, publish: bool) ->
         service["environment"] = environment
     if box.secrets:
         service["env_file"] = [box.env_file]
-    if box.files:
+    if box.files or box.private:
         service["working_dir"] = WORKDIR
+    if box.files:
         service["configs"] = [
             {"source": _config(name), "target": f"{WORKDIR}/{name}"} for name in box.files
         ]

@@ -79,6 +79,9 @@ class Container:
     mounts: dict[str, str] = field(default_factory=dict)
     """Paths of this machine, and where they appear read-only."""
     files: dict[str, str] = field(default_factory=dict)
+    """The engine's input files, by name."""
+    private: dict[str, str] = field(default_factory=dict)
+    """Those that hold a key, with the key left out; a person writes them."""
     num_gpus: int = 0
     gpu_ids: tuple[int, ...] | None = None
     host: str = "127.0.0.1"
@@ -119,6 +122,8 @@ def contain(spec: RunSpec) -> Container:
     if "API_PORT" in env:
         env |= {"API_HOST": "0.0.0.0", "API_PORT": str(PORT)}
     hub = "HF_HUB_OFFLINE" not in env
+    key = command.env.get("STUDIO_ENDPOINT_KEY", "")
+    texts = {name: mounts.rewrite_text(text) for name, text in command.files.items()}
     return Container(
         name=re.sub(r"[^a-zA-Z0-9_.-]+", "-", spec.name).strip("-._") or spec.engine,
         title=spec.title or spec.engine,
@@ -128,7 +133,10 @@ def contain(spec: RunSpec) -> Container:
         env={name: mounts.rewrite(v) for name, v in env.items() if not _SECRET.search(name)},
         passed_on=HUB_VARIABLES if hub else (),
         secrets=tuple(name for name in env if _SECRET.search(name)),
-        files={name: mounts.rewrite_text(text) for name, text in command.files.items()},
+        files={name: text for name, text in texts.items() if not key or key not in text},
+        private={
+            name: text.replace(key, "...") for name, text in texts.items() if key and key in text
+        },
         mounts=mounts.inside,
         num_gpus=spec.resources.num_gpus,
         gpu_ids=spec.resources.gpu_ids,
@@ -160,11 +168,7 @@ def docker_run(spec: RunSpec) -> str:
     if box.num_gpus and box.gpu_ids is None:
         cards = ",".join(str(card) for card in range(box.num_gpus))
         head.append(f"# Docker knows no idle cards: name them with --gpus '\"device={cards}\"'.")
-    if box.secrets:
-        head.append(
-            f"# {box.env_file} must hold {', '.join(box.secrets)} as NAME=value (chmod 600)."
-        )
-    head.append("set -eu")
+    head += [*key_notes(box), "set -eu"]
     for name, text in box.files.items():
         head += [f"mkdir -p {box.name}", f"cat > {box.name}/{name} <<'END'", text.rstrip(), "END"]
     return "\n".join([*head, " \\\n  ".join(_docker_lines(box)), ""])
@@ -188,9 +192,9 @@ def _docker_lines(box: Container) -> list[str]:
         lines.append(f"--volume {shlex.quote(f'{path}:{inside}:ro')}")
     if box.uses_hub:
         lines.append(f'--volume "${{HF_HOME:-$HOME/.cache/huggingface}}:{HUB_CACHE}"')
-    for name in box.files:
+    for name in (*box.files, *box.private):
         lines.append(f'--volume "$PWD/{box.name}/{name}:{WORKDIR}/{name}:ro"')
-    if box.files:
+    if box.files or box.private:
         lines.append(f"--workdir {WORKDIR}")
     lines += [f"--env {name}" for name in box.passed_on]
     lines += [f"--env {shlex.quote(f'{name}={value}')}" for name, value in box.env.items()]
@@ -199,6 +203,18 @@ def _docker_lines(box: Container) -> list[str]:
     program, *rest = box.entrypoint
     lines += [f"--entrypoint {program}", shlex.join([box.image, *rest])]
     return lines + _grouped(box.args)
+
+
+def key_notes(box: Container) -> list[str]:
+    """Return comments that say which files with keys a person has to write."""
+    notes = []
+    if box.secrets:
+        names = ", ".join(box.secrets)
+        notes.append(f"# {box.env_file} must hold {names} as NAME=value (chmod 600).")
+    for name, text in box.private.items():
+        notes.append(f"# {box.name}/{name} must hold, with the key for ... (chmod 600):")
+        notes += [f"#   {line}" for line in text.splitlines()]
+    return notes
 
 
 def published(box: Container) -> str:
@@ -237,8 +253,12 @@ class Mounts:
         return word
 
     def rewrite_text(self, text: str) -> str:
-        """Rewrite the paths in flat YAML: `key: "/x"`."""
-        return re.sub(r'"(/[^"\\\n]*)"', lambda found: f'"{self.place(found[1])}"', text)
+        """Rewrite the paths in flat YAML: `key: "/x"`, also several with commas between."""
+
+        def placed(found: re.Match[str]) -> str:
+            return '"' + ",".join(self.rewrite(path) for path in found[1].split(",")) + '"'
+
+        return re.sub(r'"(/[^"\\\n]*)"', placed, text)
 
 
 def _inside(args: tuple[str, ...], mounts: Mounts) -> list[str]:

@@ -39,7 +39,7 @@ class Ranks:
         if not cards:
             ranks = (host,) * wanted
         else:
-            busy = sorted(cards, key=lambda c: (_other(c) > cal.GIB, c.index))[:wanted]
+            busy = sorted(cards, key=lambda c: (c.used_bytes > cal.GIB, c.index))[:wanted]
             chosen = sorted(busy, key=lambda c: c.index)
             absent = replace(chosen[0], index=-1)
             ranks = (*chosen, *[absent] * (wanted - len(chosen)))
@@ -68,7 +68,6 @@ class Ranks:
 class Budget:
     """One rank's memory, in bytes."""
 
-    replica: int
     card: CardMemory
     other: int
     """Held by other processes."""
@@ -112,7 +111,7 @@ def budgets_of(
         stage = number // ranks.tp % ranks.pp
         last = stage == ranks.pp - 1
         one = _Rank(need, model, draft if last else None, ranks, card, stage, dtype, length)
-        result.append(one.budget(weights[stage], extra if last else 0, number))
+        result.append(one.budget(weights[stage], extra if last else 0))
     return result
 
 
@@ -122,7 +121,7 @@ def served_dtype(need: Serving, shape: ModelShape, ranks: Ranks) -> str:
     vLLM halves a float32 checkpoint, and falls back to float16 on cards without bfloat16
     (config/model.py, _resolve_auto_dtype); transformers takes it as it is.
     """
-    if need.dtype not in ("auto", ""):
+    if need.dtype in DTYPE_BYTES:
         return need.dtype
     if need.backend == "hf":
         return shape.dtype
@@ -149,10 +148,10 @@ class _Rank:
     dtype: str
     length: int
 
-    def budget(self, weights: int, draft: int, number: int) -> Budget:
+    def budget(self, weights: int, draft: int) -> Budget:
         """Return this rank's budget, given the weights of its stage."""
         need, ranks = self.need, self.ranks
-        usable, other = _usable(self.card, ranks)
+        usable, other = _usable(self.card, ranks), self.card.used_bytes
         seqs, batch = self._batch(usable)
         lora = self._lora()
         activations_ = self._activations(seqs, batch)
@@ -176,7 +175,7 @@ class _Rank:
             taken = fixed + left + outside
             limit = fixed + left
         if ranks.on_host:
-            taken, limit = self._on_host(fixed, left, taken, limit)
+            taken = self._on_host(fixed, taken)
         block = max(1, per_token * ranks.block)
         tokens = max(0, left) // block * ranks.block
         if ranks.backend == "hf":  # one request at a time
@@ -185,7 +184,6 @@ class _Rank:
         slack = int(limit * cal.SLACK) if ranks.shares else 0
         drivers = self.card.total_bytes - usable
         return Budget(
-            replica=number // (ranks.tp * ranks.pp),
             card=self.card,
             other=other,
             free=free,
@@ -215,12 +213,11 @@ class _Rank:
             return ceil(usable * cal.UTILIZATION_CPU)
         return ceil(usable * self.need.gpu_memory_utilization)
 
-    def _on_host(self, fixed: int, left: int, taken: int, limit: int) -> tuple[int, int]:
-        """Return what has to be free: on a host every rank's memory comes out of the same place."""
-        if self.need.kv_cache_memory_bytes or self.ranks.backend == "hf":
-            ranks = len(self.ranks.cards)
-            return (fixed + max(0, left if self.ranks.backend != "hf" else 0)) * ranks, limit
-        return taken, limit
+    def _on_host(self, fixed: int, taken: int) -> int:
+        """Return what has to be free: every rank's memory comes out of the same place."""
+        if self.ranks.backend == "hf":
+            return fixed
+        return taken * (len(self.ranks.cards) if self.need.kv_cache_memory_bytes else 1)
 
     def _batch(self, usable: int) -> tuple[int, int]:
         """Return max_num_seqs and max_num_batched_tokens, the engine's defaults filled in."""
@@ -290,13 +287,6 @@ class _Rank:
         return main + self.draft.shape.kv_bytes_per_token(each, tp=self.ranks.tp)
 
 
-def _usable(card: CardMemory, ranks: Ranks) -> tuple[int, int]:
-    """Return what CUDA offers of a card, and what other processes hold of it."""
-    if ranks.on_host:
-        return card.total_bytes, card.used_bytes
-    return card.total_bytes - cal.driver_bytes(card.name), _other(card)
-
-
-def _other(card: CardMemory) -> int:
-    """Return what other processes hold; NVML counts the driver's own share as used."""
-    return max(0, card.used_bytes - cal.driver_bytes(card.name))
+def _usable(card: CardMemory, ranks: Ranks) -> int:
+    """Return what CUDA offers of a card, or the host its processes, when nobody else is there."""
+    return card.total_bytes if ranks.on_host else card.total_bytes - cal.driver_bytes(card.name)

@@ -27,7 +27,9 @@ class CardMemory:
     index: int
     name: str
     total_bytes: int
+    """With what the driver keeps for itself."""
     used_bytes: int
+    """Held by processes; without the driver's own share, as nvidia-smi shows it."""
 
 
 class Part(Frozen):

@@ -18,8 +18,8 @@ from studio.jobs.shim.figures import Value, only_grows
 KEPT_S = 660.0
 """How far back a tail remembers."""
 TAIL_BYTES = 2**20
-LARGE_BYTES = 8 * 2**20
-"""Size from which a whole file is read by its full rows alone, one every ten minutes."""
+LARGE_BYTES = 4 * 2**20
+"""Size from which a whole file is read by its full rows alone, one every five minutes."""
 
 
 class Reading(NamedTuple):
@@ -143,17 +143,17 @@ class Tails:
 
 
 def all_readings(path: Path) -> list[Reading]:
-    """Return the readings of a whole file; of one of months, every ten minutes."""
+    """Return the readings of a whole file; of a large one, every five minutes."""
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", errors="replace") as file:
+    with open(path, "rb") as file:
         large = path.stat().st_size > LARGE_BYTES
-        lines = (line for line in file if '"full"' in line[:60]) if large else file
+        lines = (line for line in file if b'"full"' in line[:60]) if large else file
         unroller = Unroller()
         return [reading for row in _rows(lines) if (reading := unroller.feed(row))]
 
 
-def _rows(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _rows(lines: Iterable[str | bytes]) -> Iterator[dict[str, Any]]:
     """Yield rows; a half-written or foreign line is passed over."""
     for line in lines:
         try:

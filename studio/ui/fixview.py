@@ -23,7 +23,8 @@ def fixes(lang: str, run: Run, found: Sequence[Fix]) -> str:
     if not found:
         return ""
     items = "".join(
-        f"<li><span>{w.esc(fix.says[lang])}</span>{_button(lang, run, fix)}</li>" for fix in found
+        f"<li><span>{w.esc(fix.says[lang])}</span>{_button(lang, run, fix, first=not number)}</li>"
+        for number, fix in enumerate(found)
     )
     return f'<p class="l-fixes-head">{w.esc(say(lang, "runs.in_order"))}</p><ol>{items}</ol>'
 
@@ -39,10 +40,10 @@ def changes_of(lang: str, changes: dict[str, Any]) -> str:
     return ", ".join(f"{key} = {_plain(lang, value)}" for key, value in changes.items())
 
 
-def _button(lang: str, run: Run, fix: Fix) -> str:
+def _button(lang: str, run: Run, fix: Fix, *, first: bool) -> str:
     text = say(lang, "runs.relaunch_with", changes=changes_of(lang, fix.changes))
     value = f"{run.id} {json.dumps(fix.changes)}"
-    return w.action(text, ACT, value, icon_name="refresh")
+    return w.action(text, ACT, value, icon_name="refresh", kind="primary" if first else "")
 
 
 def _plain(lang: str, value: Any) -> str:

@@ -19,7 +19,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -175,7 +174,7 @@ def _up(url: str) -> None:
             httpx.get(url, trust_env=False)
             return
         except httpx.HTTPError:
-            threading.Event().wait(0.2)
+            time.sleep(0.2)
     raise SystemExit("the page did not come up")
 
 

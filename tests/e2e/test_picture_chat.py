@@ -10,6 +10,7 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
 from e2e.conftest import endpoint_of, ready, stopped
-from e2e.test_browser import browser_page, page_served, shot
+from e2e.test_browser import browser_page, shot
 from studio.chat.album import uri_of
 from studio.chat.client import Done, Sampling, stream
 from studio.chat.pictures import fit, prepare, rescaled, tokens
@@ -27,6 +28,7 @@ from studio.core.spec import Endpoint, EndpointSpec, Pictures, Probe, State
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
+from studio.ui.launch import launch_page
 
 SEES = Pictures(max_pixels=2408448)
 
@@ -89,6 +91,26 @@ def paste(page: Page, data: bytes) -> None:
     )
 
 
+@contextmanager
+def served(settings: Settings) -> Iterator[str]:
+    """Serve the Chat tab from this process and return its address."""
+    own = settings.model_copy(update={"port": ports.first_free(18860)})
+    page = launch_page(Studio(own), only="chat")
+    try:
+        yield page.url
+    finally:
+        page.close()
+
+
+def all_drawn(page: Page) -> None:
+    """Check that no picture of the conversation is a broken one."""
+    broken = """() => [...document.querySelectorAll("#chat-left img")]
+      .filter((image) => image.complete && !image.naturalWidth).map((image) => image.src)"""
+    whole = """() => [...document.querySelectorAll("#chat-left img")].every((i) => i.complete)"""
+    page.wait_for_function(whole)
+    assert page.evaluate(broken) == []
+
+
 def ask(page: Page, text: str) -> None:
     page.locator("#chat-box textarea").fill(text)
     page.keyboard.press("Enter")
@@ -105,7 +127,7 @@ def test_a_picture_chat(
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(drawn(4032, 3024, "JPEG"))
     with (
-        page_served(settings.home, "--tab", "chat") as (url, _),
+        served(settings) as url,
         browser_page(url, "en-US", width) as (page, outside),
     ):
         errors: list[str] = []
@@ -126,7 +148,7 @@ def test_a_picture_chat(
         expect(strip).to_be_hidden()
         pictures = chat.locator(".chat-picture img")
         expect(pictures).to_have_count(2)
-        _all_drawn(page)
+        all_drawn(page)
         shot(page, f"picture-answered.{width}")
 
         ask(page, "And the colour?")
@@ -147,7 +169,7 @@ def test_a_picture_chat(
 
         page.reload()
         expect(chat.locator(".chat-picture img")).to_have_count(2, timeout=30_000)
-        _all_drawn(page)
+        all_drawn(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width + 1
         assert outside == [] and errors == []
 
@@ -160,7 +182,7 @@ def test_a_model_without_eyes_is_told_of_one_that_sees(
     sees = stand_in("sees", pictures=SEES)
     blind = stand_in("reads-text", "--blind", text_only=True)
     with (
-        page_served(settings.home, "--tab", "chat") as (url, _),
+        served(settings) as url,
         browser_page(url, "zh-CN") as (page, _),
     ):
         strip, chat = page.locator("#chat-strip"), page.locator("#chat-left")
@@ -184,7 +206,7 @@ def test_a_model_without_eyes_is_told_of_one_that_sees(
 def test_edit_retry_undo_and_samples(settings: Settings, stand_in: Callable[..., str]) -> None:
     stand_in("sees", pictures=SEES)
     with (
-        page_served(settings.home, "--tab", "chat") as (url, _),
+        served(settings) as url,
         browser_page(url, "en-US") as (page, _),
     ):
         chat, box = page.locator("#chat-left"), page.locator("#chat-box textarea")

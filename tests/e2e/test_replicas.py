@@ -49,7 +49,7 @@ def until(condition: Callable[[], bool], timeout_s: float) -> None:
 
 def router(studio: Studio, *servers: FakeChat, **settings) -> Run:
     urls = [f"http://127.0.0.1:{server.port}" for server in servers]
-    settings = {"worker_urls": urls, **settings}
+    settings = {"worker_urls": urls, "models": ["tiny"], **settings}
     return studio.launch(Launch(engine="router", settings=settings, name="front"))
 
 

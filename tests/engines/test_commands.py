@@ -12,7 +12,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.recipes import Recipe, Recipes, check_settings
 from studio.core.settings import ROOT
 from studio.core.spec import Interpreter, Placement
-from studio.engines.engine import Engine
+from studio.engines.engine import GROUPS, Engine
 from studio.engines.llamafactory_api import LlamaFactoryApi
 from studio.engines.llamafactory_train import LlamaFactoryTrain
 from studio.engines.templates import check_template
@@ -127,7 +127,15 @@ def test_every_field_has_both_languages(engine: Engine) -> None:
     for name, field in engine.Config.model_fields.items():
         extra = field.json_schema_extra
         assert field.title and field.description, name
-        assert extra["group"] and extra["zh"]["title"] and extra["zh"]["description"], name
+        assert extra["group"] in GROUPS, name
+        assert extra["zh"]["title"] and extra["zh"]["description"], name
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_group_has_a_name(lang: str) -> None:
+    words = yaml.safe_load((ROOT / f"assets/locales/{lang}/engine.yaml").read_text("utf-8"))
+    assert tuple(words["engine"]["group"]) == GROUPS
+    assert all(words["engine"]["group"].values())
 
 
 def test_bad_model_paths(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.ids import new_id
 from studio.core.spec import Command, Interpreter, Placement, Probe, Resources, RunSpec
 from studio.engines.llamafactory_api import LlamaFactoryApi
+from studio.engines.sglang import Sglang
 from studio.engines.vllm import Vllm
 from studio.export.compose import compose
 from studio.export.container import Mounts, contain, docker_run, image_of
@@ -164,7 +165,7 @@ def test_compose_has_the_shape_of_the_specification(pinned) -> None:
 def test_llamafactory_brings_its_yaml() -> None:
     settings = {
         "model_name_or_path": "/data/qwen",
-        "adapter_name_or_path": "/data/lora",
+        "adapter_name_or_path": "/data/lora,/other/lora",
         "template": "qwen",
         "api_key": "s3cret",
     }
@@ -172,7 +173,7 @@ def test_llamafactory_brings_its_yaml() -> None:
     tree = yaml.safe_load(compose(spec))
     assert yaml.safe_load(tree["configs"]["api_yaml"]["content"]) == {
         "model_name_or_path": "/models/qwen",
-        "adapter_name_or_path": "/models/lora",
+        "adapter_name_or_path": "/models/lora,/models/lora-2",
         "template": "qwen",
         "infer_backend": "huggingface",
         "infer_dtype": "auto",
@@ -191,6 +192,22 @@ def test_the_script_writes_the_engines_files(tmp_path: Path) -> None:
     subprocess.run(["bash", "-c", text], cwd=tmp_path, check=True, capture_output=True)
     written = yaml.safe_load((tmp_path / "it/api.yaml").read_text())
     assert written["model_name_or_path"] == "/models/qwen"
+
+
+def test_sglang_on_two_cards_keeps_its_key_to_itself() -> None:
+    settings = {"model_path": "/data/qwen", "tp_size": 2, "api_key": "s3cret"}
+    spec = spec_of(Sglang(), settings, gpus=2)
+    argv = spec.command.argv
+    wanted = {"/data/qwen": "/models/qwen", "127.0.0.1": "0.0.0.0", "8001": "8000"}
+    tail = argv[argv.index("sglang.launch_server") + 1 :]
+    assert contain(spec).args == tuple(wanted.get(word, word) for word in tail)
+    assert contain(spec).image.startswith("lmsysorg/sglang:v")
+    service = yaml.safe_load(compose(spec))["services"]["it"]
+    assert service["entrypoint"] == ["python3", "-m", "sglang.launch_server"]
+    assert "./it/sglang.yaml:/studio/sglang.yaml:ro" in service["volumes"]
+    for text in (docker_run(spec), compose(spec)):
+        assert "s3cret" not in text
+        assert "# it/sglang.yaml must hold" in text and '#   api-key: "..."' in text
 
 
 def test_replicas_get_disjoint_cards_and_a_router() -> None:

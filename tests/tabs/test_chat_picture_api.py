@@ -1,4 +1,4 @@
-"""Pictures over the network: the `chat` API takes them, the routes show them to their owner only."""
+"""Pictures over the network: the `chat` API takes them, the routes show them to their owner."""
 
 from __future__ import annotations
 

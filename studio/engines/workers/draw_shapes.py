@@ -3,7 +3,7 @@
 Needs Pillow and nothing else. The recipe `llamafactory/make-tiny-vl` runs it in front of
 LLaMA-Factory, which takes its place (exec), so that the run has one process:
 
-    python draw_shapes.py --data artifacts/data --pictures 4000 -- llamafactory-cli train train.yaml
+    python draw_shapes.py --data artifacts/data --pictures 10000 -- llamafactory-cli train train.yaml
 
 `draw(random.Random(seed), held_out=True)` gives pictures that no training has seen: where their
 shape stands and how large it is adds up to an odd number, in training to an even one. The same
@@ -55,7 +55,7 @@ SHAPES: dict[str, Words] = {
     "cross": Words("cross", "十字形", "一个{}的十字"),
 }
 
-SIZES = ((112, 112),) * 6 + ((128, 96), (96, 128), (160, 160), (200, 150))
+SIZES = ((112, 112),) * 8 + ((128, 96), (96, 128), (160, 160), (200, 150))
 """Widths and heights; the model itself scales every picture to about 112 x 112 pixels."""
 
 WHAT = {
@@ -195,7 +195,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder to write")
-    parser.add_argument("--pictures", type=int, default=4000, help="how many to draw")
+    parser.add_argument("--pictures", type=int, default=10000, help="how many to draw")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("then", nargs="*", help="command to become, after --")
     return parser.parse_args()
@@ -231,16 +231,21 @@ def draw(rng: random.Random, *, held_out: bool = False) -> Drawing:
     shape, colour = rng.choice(sorted(SHAPES)), rng.choice(sorted(COLOURS))
     fill = shade(rng, COLOURS[colour][1])
     top = background(rng, fill)
-    bottom = background(rng, fill) if rng.random() < 0.25 else top
+    bottom = background(rng, fill) if rng.random() < 0.12 else top
     width, height = size = rng.choice(SIZES)
-    short = min(size)
-    radius = rng.randint(round(0.24 * short), round(0.44 * short))
-    x = rng.randint(radius + 2, width - radius - 3)
-    y = rng.randint(radius + 2, height - radius - 3)
+    radius = rng.randint(round(0.3 * min(size)), round(0.45 * min(size)))
+    x = width // 2 + astray(rng, width // 2 - radius)
+    y = height // 2 + astray(rng, height // 2 - radius)
     if (x + y + radius) % 2 != held_out:
         radius -= 1
     turn = rng.uniform(-10, 10)
     return Drawing(shape, colour, fill, x, y, radius, turn, size, (top, bottom))
+
+
+def astray(rng: random.Random, room: int) -> int:
+    """Return a step off the middle, at most 0.35 of the room that is left on that side."""
+    most = round(0.35 * room)
+    return rng.randint(-most, most)
 
 
 def shade(rng: random.Random, colour: Rgb) -> Rgb:
@@ -308,25 +313,25 @@ def heart(t: float) -> tuple[float, float]:
 def conversations(drawings: list[Drawing], rng: random.Random) -> list[dict[str, list]]:
     """Return conversations in sharegpt's form: each picture is talked about once.
 
-    Most are one picture and one to four questions; some bring a second picture later, some two at
-    once; every eighth is without a picture.
+    Most are one picture and one to three questions; some bring a second picture later, some two at
+    once; every tenth is without a picture.
     """
     talks = []
     numbers = list(range(len(drawings)))
     while numbers:
-        if rng.random() < 0.125:
+        if rng.random() < 0.1:
             talks.append({"messages": small_talk(rng), "images": []})
         kind = rng.random()
-        wanted = 2 if kind < 0.22 and len(numbers) > 1 else 1
+        wanted = 2 if kind < 0.16 and len(numbers) > 1 else 1
         taken, numbers = numbers[:wanted], numbers[wanted:]
         shown = [drawings[number] for number in taken]
         if wanted == 1:
             turns = about_one(shown[0], rng)
-        elif kind < 0.11:
+        elif kind < 0.07:
             turns = about_one(shown[0], rng, most=2) + about_one(shown[1], rng, first=NEXT, most=2)
         else:
             turns = about_two(shown[0], shown[1], rng)
-        if rng.random() < 0.08:
+        if rng.random() < 0.04:
             turns = [*small_talk(rng, most=1), *turns]
         images = [f"pictures/{number:05}.png" for number in taken]
         talks.append({"messages": turns, "images": images})
@@ -338,15 +343,15 @@ def about_one(
     rng: random.Random,
     *,
     first: dict[str, tuple[str, ...]] = WHAT,
-    most: int = 4,
+    most: int = 3,
 ) -> list[Turn]:
     """Return questions about one picture, which comes with the first of them."""
     lang: Lang = rng.choice(("en", "zh"))
     turns: list[Turn] = []
-    for number in range(rng.randint(1, most)):
+    for number in range(rng.choices(range(1, most + 1), (6, 3, 1)[:most])[0]):
         if rng.random() < 0.1:
             lang = "zh" if lang == "en" else "en"
-        asks = rng.choices(("what", "colour", "shape"), (2, 1, 1))[0]
+        asks = rng.choices(("what", "colour", "shape"), (2, 1, 2))[0]
         openings = {"what": WHAT, "colour": COLOUR, "shape": SHAPE}[asks]
         if number == 0 and first is NEXT:
             asks, openings = "what", NEXT

@@ -103,11 +103,11 @@ def save_model_folder(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         "vocab_size": -(-len(tokenizer) // 64) * 64,
         "hidden_size": 128,
         "intermediate_size": 320,
-        "num_hidden_layers": 3,
+        "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "max_position_embeddings": 2048,
-        "initializer_range": 0.06,
+        "initializer_range": 0.08,
         "rope_parameters": {
             "rope_type": "default",
             "rope_theta": 10000.0,
@@ -116,12 +116,12 @@ def save_model_folder(folder: Path, tokenizer: PreTrainedTokenizerFast) -> None:
         **ids,
     }
     vision = {
-        "depth": 3,
+        "depth": 2,
         "embed_dim": 128,
         "hidden_size": text["hidden_size"],
         "num_heads": 4,
         "mlp_ratio": 2,
-        "initializer_range": 0.04,
+        "initializer_range": 0.08,
     }
     config = Qwen2VLConfig(
         architectures=["Qwen2VLForConditionalGeneration"],

@@ -5,7 +5,7 @@ A row of `served.jsonl` holds what changed since the row before, under the names
     {"at":1781.5,"values":{"running":3,"generation_tokens":81234,"ttft":{"0.06":41}}}
 
 `"full": true` marks a row that holds everything, so that a reader may begin there: the first, one
-every ten minutes, and whenever a figure appears or a counter starts over. Histograms are counts
+every five minutes, and whenever a figure appears or a counter starts over. Histograms are counts
 per bucket, not cumulative, by their upper bound. Empty values say that nothing changes: once when
 it gets quiet, then once a minute.
 """
@@ -24,7 +24,7 @@ OFTEN_S, RARELY_S = 2.0, 12.0
 """Seconds between two readings, in the first hour and later."""
 FIRST_S = 3600.0
 HEARTBEAT_S = 60.0
-FULL_S = 600.0
+FULL_S = 300.0
 ANSWER_S = 8.0
 """Longest wait for one answer; a busy server is slow, and nobody else waits for it."""
 MOST_BYTES = 8 * 2**20
