@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from studio.core.errors import RecipeInvalid
 from studio.engines.engine import is_local, resolve_path
@@ -14,22 +14,25 @@ CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin")
 
 
-def refuse_adapter(
-    model: str, root: Path, way_out: Callable[[str, str, str], str] | None = None
-) -> None:
-    """Raise RecipeInvalid when a model's folder holds an adapter alone, as a LoRA training leaves.
+class LoneAdapter(NamedTuple):
+    """An adapter where a whole model was asked for, as a LoRA training leaves it."""
 
-    `way_out(name, path, base)` says where the adapter belongs, in the engine's own settings.
-    """
+    folder: Path
+    base: str
+    """The model it was trained on; a question mark when it does not say."""
+
+    @property
+    def name(self) -> str:
+        """A name to hang it on by."""
+        return "mine" if self.folder.name == "output" else self.folder.name
+
+
+def lone_adapter(model: str, root: Path) -> LoneAdapter | None:
+    """Return the adapter in a model's folder when there is nothing else in it."""
     folder = Path(resolve_path(model, str(root)))
     if not is_local(model) or (folder / "config.json").exists() or not (folder / CONFIG).exists():
-        return
-    base = str(_config(folder).get("base_model_name_or_path") or "its base model")
-    name = folder.name if folder.name != "output" else "mine"
-    raise RecipeInvalid(
-        f"{folder} holds a LoRA adapter for {base}, not a whole model.",
-        hint=way_out(name, str(folder), base) if way_out else "",
-    )
+        return None
+    return LoneAdapter(folder, str(_config(folder).get("base_model_name_or_path") or "?"))
 
 
 def check_adapter(

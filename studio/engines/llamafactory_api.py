@@ -19,7 +19,7 @@ from studio.core.spec import (
     Serving,
     StopStep,
 )
-from studio.engines.adapters import check_adapter, refuse_adapter
+from studio.engines.adapters import check_adapter, lone_adapter
 from studio.engines.engine import (
     Engine,
     ServerConfig,
@@ -105,7 +105,7 @@ class LlamaFactoryApiConfig(ServerConfig):
         "4 bits about 1/3; answers come slower.",
         zh=(
             "加载时量化（位数）",
-            "bitsandbytes，仅 huggingface 后端：8 位约为 bfloat16 显存的 1/2，4 位约 1/3；回答变慢。",
+            "bitsandbytes，仅 huggingface 后端：8 位约占 bfloat16 的 1/2，4 位约 1/3；回答变慢。",
         ),
         group="quant",
     )
@@ -217,7 +217,13 @@ class LlamaFactoryApi(Engine[LlamaFactoryApiConfig]):
 
     def check(self, config: LlamaFactoryApiConfig, root: Path) -> None:
         """Refuse what is no model or no adapter, and a template that does not fit the model."""
-        refuse_adapter(config.model_name_or_path, root, _hang_it_on)
+        alone = lone_adapter(config.model_name_or_path, root)
+        if alone:
+            raise RecipeInvalid(
+                f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
+                hint=f"Set model_name_or_path to {alone.base}, and adapter_name_or_path to "
+                f"{alone.folder}.",
+            )
         check_model_dir(config.model_name_or_path, root)
         check_template(config.template, config.model_name_or_path, root)
         most = config.vllm_max_lora_rank if config.infer_backend == "vllm" else None
@@ -283,10 +289,6 @@ _WHEN_CHANGED = (
     "trust_remote_code",
 )
 """Settings written only when they differ from LLaMA-Factory's own default."""
-
-
-def _hang_it_on(name: str, path: str, base: str) -> str:
-    return f"Set model_name_or_path to {base} and adapter_name_or_path to {path}."
 
 
 def _json(text: str) -> Any:

@@ -19,7 +19,7 @@ from studio.core.spec import (
     Serving,
     StopStep,
 )
-from studio.engines.adapters import check_adapter, refuse_adapter
+from studio.engines.adapters import check_adapter, lone_adapter
 from studio.engines.engine import (
     Engine,
     ServerConfig,
@@ -310,7 +310,13 @@ class Sglang(Engine[SglangConfig]):
 
     def check(self, config: SglangConfig, root: Path) -> None:
         """Refuse a local path that is no model folder, and folders that hold no adapter."""
-        refuse_adapter(config.model_path, root, _hang_it_on)
+        alone = lone_adapter(config.model_path, root)
+        if alone:
+            raise RecipeInvalid(
+                f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
+                hint=f"Set model_path to {alone.base}, and add {alone.name}={alone.folder} to "
+                "lora_paths.",
+            )
         check_model_dir(config.model_path, root, weights=config.load_format != "dummy")
         for name, path in config.adapters.items():
             check_adapter(name, path, root, config.max_lora_rank)
@@ -380,7 +386,3 @@ class Sglang(Engine[SglangConfig]):
 
 _HEAD = (*("model_path", "host", "port", "api_key", "served_model_name"), "extra_args")
 """Settings that are said first, or in a way of their own."""
-
-
-def _hang_it_on(name: str, path: str, base: str) -> str:
-    return f"Set model_path to {base} and add {name}={path} to lora_paths."

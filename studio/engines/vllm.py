@@ -16,7 +16,7 @@ from studio.core.spec import (
     Serving,
     StopStep,
 )
-from studio.engines.adapters import check_adapter, refuse_adapter
+from studio.engines.adapters import check_adapter, lone_adapter
 from studio.engines.engine import Engine, check_model_dir, engine_env, is_local, resolve_path
 from studio.engines.vllm_args import arguments
 from studio.engines.vllm_config import LORA_RANKS, VllmConfig
@@ -45,7 +45,13 @@ class Vllm(Engine[VllmConfig]):
 
     def check(self, config: VllmConfig, root: Path) -> None:
         """Refuse what is no model, no adapter, no template; the files are here, or on the hub."""
-        refuse_adapter(config.model, root, _hang_it_on)
+        alone = lone_adapter(config.model, root)
+        if alone:
+            raise RecipeInvalid(
+                f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
+                hint=f"Set model to {alone.base}, enable_lora to true, and add "
+                f"{alone.name}={alone.folder} to lora_modules.",
+            )
         check_model_dir(config.model, root, weights=not self._dummy(config))
         for name, path in config.adapters.items():
             check_adapter(name, path, root, config.max_lora_rank, ranks=LORA_RANKS)
@@ -146,10 +152,6 @@ def _check_cpu(config: VllmConfig) -> None:
             f"block_size = {config.block_size} does not run on a CPU.",
             hint="Use a multiple of 32, or leave it empty.",
         )
-
-
-def _hang_it_on(name: str, path: str, base: str) -> str:
-    return f"Set model to {base}, enable_lora to true, and add {name}={path} to lora_modules."
 
 
 def _check_there(setting: str, text: str, root: Path) -> None:

@@ -1,4 +1,4 @@
-"""The pictures and conversations of the tiny vision model, and the training that begins with them."""
+"""Pictures and conversations of the tiny vision model, and the training that begins with them."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 Needs Pillow and nothing else. The recipe `llamafactory/make-tiny-vl` runs it in front of
 LLaMA-Factory, which takes its place (exec), so that the run has one process:
 
-    python draw_shapes.py --data artifacts/data --pictures 10000 -- llamafactory-cli train train.yaml
+    python draw_shapes.py --data data --pictures 10000 -- llamafactory-cli train train.yaml
 
 `draw(random.Random(seed), held_out=True)` gives pictures that no training has seen: where their
 shape stands and how large it is adds up to an odd number, in training to an even one. The same
