@@ -60,6 +60,8 @@ NOW_S = 30.0
 """Window of the rates that are shown as current."""
 LATELY_S = 300.0
 """Window of the percentiles, wide enough to hold requests."""
+STEADY_S = RARELY_S * 1.5
+"""Rows closer together than this are one activity; what lies between them is no silence."""
 SILENT_S = HEARTBEAT_S * 1.5
 """After this long without a row the server does not answer its supervisor."""
 CURVE_POINTS = 900
@@ -135,7 +137,7 @@ def load(
         return None
     last = readings[-1]
     now = time.time() if now is None else now
-    end = last.at if last.moved and now - last.at < RARELY_S * 1.5 else max(now, last.at)
+    end = last.at if last.moved and now - last.at < STEADY_S else max(now, last.at)
     first = Reading(readings[0].at, {}) if math.isinf(window_s) else at(readings, end - window_s)
     span = max(end - max(first.at, end - window_s), 1e-9)  # shorter for a young server
     diff = _Difference(first.values, last.values)
@@ -198,30 +200,33 @@ def history(readings: list[Reading], *, now: float, span_s: float, points: int) 
     if not readings:
         return []
     step, samples, index = span_s / points, [], 0
-    before = at(readings, now - span_s)
+    before, speed = at(readings, now - span_s), (0.0, 0.0)
     for number in range(points):
-        moment = now - span_s + (number + 1) * step
-        inside = [before]
+        moment, seen = now - span_s + (number + 1) * step, []
         while index < len(readings) and readings[index].at <= moment:
             if readings[index].at > moment - step:
-                inside.append(readings[index])
+                seen.append(readings[index])
             index += 1
         if moment < readings[0].at:
             continue
-        seen = inside[1:] or inside
-        diff = _Difference(before.values, inside[-1].values)
-        samples.append(
-            Sample(
-                moment,
-                max(_scalar(r.values, "running") or 0 for r in seen),
-                max(_scalar(r.values, "waiting") or 0 for r in seen),
-                max(_scalar(r.values, "kv_use") or 0 for r in seen),
-                diff.prompt_tokens() / step,
-                diff.generation_tokens() / step,
-            )
-        )
-        before = inside[-1]
+        if seen:
+            speed, before = _speed(before, seen[-1], step), seen[-1]
+        elif not before.moved or moment - before.at > STEADY_S:
+            speed = (0.0, 0.0)
+        highest = [
+            max(_scalar(reading.values, key) or 0.0 for reading in seen or [before])
+            for key in ("running", "waiting", "kv_use")
+        ]
+        samples.append(Sample(moment, *highest, *speed))
     return samples
+
+
+def _speed(before: Reading, after: Reading, step: float) -> tuple[float, float]:
+    """Return tokens read and written per second; after a silence, over one step alone."""
+    seconds = after.at - before.at
+    diff = _Difference(before.values, after.values)
+    seconds = step if seconds > STEADY_S else max(seconds, 1.0)
+    return diff.prompt_tokens() / seconds, diff.generation_tokens() / seconds
 
 
 def series(path: Path) -> Iterator[tuple[str, float, float]]:

@@ -62,8 +62,12 @@ def model(folder: Path, name: str) -> Path:
     """Make a model folder of the true shape; the tokenizer is the tiny model's."""
     made = folder / name
     made.mkdir(parents=True, exist_ok=True)
-    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        shutil.copy(ROOT / "assets/models/tiny-qwen2.5" / file, made / file)
+    tiny = ROOT / "assets/models/tiny-qwen2.5"
+    for file in ("tokenizer.json", "chat_template.jinja"):
+        shutil.copy(tiny / file, made / file)
+    tokenizer = json.loads((tiny / "tokenizer_config.json").read_text())
+    tokenizer["model_max_length"] = 32768
+    (made / "tokenizer_config.json").write_text(json.dumps(tokenizer))
     config = {
         **SHAPES[name],
         "architectures": ["Qwen2ForCausalLM"],

@@ -261,6 +261,27 @@ def test_history_is_even_and_shows_short_rushes() -> None:
     assert history([], now=0, span_s=10, points=5) == []
 
 
+@pytest.mark.parametrize("every", [2, 12])
+def test_steady_work_is_a_steady_line(every: int) -> None:
+    """However often the server is read: 50 tokens a second are drawn as 50, up to now."""
+    rows = [reading(t, generation_tokens=50 * t, running=1) for t in range(0, 1200, every)]
+    now = rows[-1].at + 3
+    samples = history(rows, now=now, span_s=600, points=100)
+    assert len(samples) == 100
+    assert {round(s.generation_tok_s, 6) for s in samples[3:]} == {50.0}
+    assert load(rows, now=now, window_s=30).generation_tok_s == pytest.approx(50, rel=0.3)
+
+
+def test_rush_after_a_silence_is_no_trickle() -> None:
+    rows = [
+        reading(0, generation_tokens=0),
+        Reading(2, {"generation_tokens": 0}, moved=False),
+        reading(62, generation_tokens=600),
+    ]
+    samples = history(rows, now=66, span_s=66, points=11)
+    assert [round(s.generation_tok_s) for s in samples] == [0] * 9 + [0, 100]
+
+
 def test_series_of_a_whole_run(tmp_path: Path) -> None:
     path = tmp_path / "served.jsonl"
     assert list(series(path)) == []
