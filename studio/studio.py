@@ -34,7 +34,7 @@ from studio.jobs.rundir import script
 from studio.jobs.shim import cards as gpu
 from studio.planner.known import known
 from studio.planner.serving import CardMemory, ServingPlan, plan_serving
-from studio.telemetry import serving
+from studio.telemetry.curves import series
 
 ENV_BUILD = "env-build"
 
@@ -255,7 +255,7 @@ class Studio:
         own = list(engine.points(run.dir)) if engine else []
         if own or run.spec.scrape is None:
             return own
-        return [Point(*row) for row in serving.series(run.dir.folder / "served.jsonl")]
+        return [Point(*row) for row in series(run.dir.folder / "served.jsonl")]
 
     def adapters(self, run_id: str) -> list[lora.Adapter]:
         """Ask a running server which adapters hang on it."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 MAX_ANSWERS = 64
 """How many people may be answered at the same time."""
 MAX_UPLOADS = 2
-"""How many visitors' pictures are decoded at the same time; one may take 250 MB meanwhile."""
+"""How many pictures are decoded at the same time; one of 50 megapixels takes up to 520 MiB."""
 PICTURE_RULES = "default-src 'none'; sandbox"
 """What a picture opened by its address may do in the browser: nothing."""
 

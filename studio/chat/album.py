@@ -56,16 +56,11 @@ class Album:
 
     def read(self, name: str) -> bytes:
         """Return a picture's bytes; raise NotFound."""
-        if not self.has(name):
-            raise NotFound(
-                "The picture is not there any more.",
-                hint="It may have been deleted with its conversation; attach it again.",
-            )
-        return (self._folder / name).read_bytes()
+        return self._existing(name).read_bytes()
 
     def size(self, name: str) -> tuple[int, int]:
         """Return width and height; raise NotFound."""
-        return size_of(self.read(name))
+        return size_of(self._existing(name))
 
     def data_uri(self, name: str, spec: Pictures | None = None) -> str:
         """Return a picture as it travels, scaled further where `spec` sees less; raise NotFound."""
@@ -93,6 +88,14 @@ class Album:
             for name in self.names()
             if name not in used and (self._folder / name).stat().st_mtime < old
         ]
+
+    def _existing(self, name: str) -> Path:
+        if not self.has(name):
+            raise NotFound(
+                "The picture is not there any more.",
+                hint="It may have been deleted with its conversation; attach it again.",
+            )
+        return self._folder / name
 
 
 def kind_of(name: str) -> str:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageOps
 
 from studio.core.errors import StudioError
 from studio.core.spec import Frozen, Pictures
@@ -28,8 +29,9 @@ UNKNOWN = Pictures(max_pixels=2048 * 2048)
 JPEG_QUALITY = 90
 LOSSLESS_PIXELS = 256 * 256
 """Pictures up to this area stay free of JPEG's noise, whatever they show."""
-FLAT_COLOURS = 4096
-"""A picture of fewer colours is a drawing or a screenshot, which PNG keeps sharp and small."""
+FLAT_SHARE = 0.6
+"""Where so many pixels equal their neighbour it is a drawing or a screenshot: PNG keeps those
+sharp and small. Counting colours would take every grey photograph for a drawing."""
 MARKS = 2
 """Tokens around a picture: vision start and vision end."""
 
@@ -42,8 +44,8 @@ class Limits(Frozen):
     """What a person may give."""
 
     max_bytes: int = 40 * 2**20
-    max_pixels: int = 64_000_000
-    """Area before scaling, read from the header: decoded it takes 4 bytes a pixel."""
+    max_pixels: int = 50_000_000
+    """Area before scaling, read from the header before anything is decoded."""
     kept_pixels: int | None = None
     """Area after scaling; None: what the model sees, or UNKNOWN if that is more."""
     most: int = MOST
@@ -116,9 +118,9 @@ def rescaled(data: bytes, spec: Pictures) -> bytes:
         return _encode(_pixels(image, image.size, size), image.size).data
 
 
-def size_of(data: bytes) -> tuple[int, int]:
-    """Return width and height from the header of a kept picture."""
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+def size_of(path: Path) -> tuple[int, int]:
+    """Return width and height from the header of a kept picture; raise OSError."""
+    with Image.open(path, formats=FORMATS) as image:
         return image.size
 
 
@@ -201,29 +203,40 @@ def _too_many_pixels(limits: Limits) -> PictureRefused:
 
 
 def _pixels(image: Image.Image, source: tuple[int, int], size: tuple[int, int]) -> Image.Image:
-    """Return the first frame upright, in RGB, in its new size, without anything but pixels."""
+    """Return the first frame upright, in RGB, in its new size, without anything but pixels.
+
+    It is scaled before it is converted: a copy of the whole would cost its memory again.
+    """
     if size != source:
         image.draft("RGB", (max(size), max(size)))  # JPEG can be decoded at 1/2, 1/4, 1/8
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I"):  # 16-bit greys: Pillow's own conversion cuts them off
-        upright = upright.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    if upright.has_transparency_data:
-        layered = upright.convert("RGBA")
-        upright = Image.new("RGB", layered.size, "white")
-        upright.paste(layered, mask=layered.getchannel("A"))
-    upright = upright.convert("RGB")
-    if upright.size != size:
-        upright = upright.resize(size, Image.Resampling.LANCZOS)
-    return upright
+    ImageOps.exif_transpose(image, in_place=True)
+    shown: Image.Image = image
+    if shown.mode.startswith("I"):  # 16-bit greys: Pillow's own conversion cuts them off
+        shown = shown.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    if shown.mode in ("1", "P", "PA") or "transparency" in shown.info:
+        shown = shown.convert("RGBA" if shown.has_transparency_data else "RGB")
+    if shown.size != size:
+        shown = shown.resize(size, Image.Resampling.LANCZOS)
+    if shown.has_transparency_data:
+        layered = shown.convert("RGBA")
+        shown = Image.new("RGB", layered.size, "white")
+        shown.paste(layered, mask=layered.getchannel("A"))
+    return shown.convert("RGB")
 
 
 def _encode(image: Image.Image, source: tuple[int, int]) -> Picture:
-    small = image.width * image.height <= LOSSLESS_PIXELS
-    flat = small or image.getcolors(FLAT_COLOURS) is not None
+    flat = image.width * image.height <= LOSSLESS_PIXELS or _is_flat(image)
     file, suffix = io.BytesIO(), "png" if flat else "jpg"
     image.info.clear()  # comments, profiles, places
     if flat:
-        image.save(file, "PNG", optimize=True)
+        image.save(file, "PNG")
     else:
         image.save(file, "JPEG", quality=JPEG_QUALITY)
     return Picture(file.getvalue(), suffix, *image.size, source)
+
+
+def _is_flat(image: Image.Image) -> bool:
+    """Tell whether most pixels have the colour of their left neighbour."""
+    steps = ImageChops.difference(image, ImageChops.offset(image, 1, 0))
+    same = steps.point(lambda value: 255 if value else 0).convert("L").histogram()[0]
+    return same >= FLAT_SHARE * image.width * image.height

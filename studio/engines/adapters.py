@@ -50,6 +50,11 @@ def check_adapter(
     """
     folder = Path(resolve_path(path, str(root)))
     if not folder.is_absolute():
+        if Path(root, path).is_dir():
+            raise RecipeInvalid(
+                f"{path} would be looked for on the hub, but it is also a folder here.",
+                hint=f"Write ./{path} for the folder.",
+            )
         return
     if not folder.is_dir():
         raise RecipeInvalid(f"Adapter {name}: there is no folder {folder}.", hint="Check the path.")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import BeforeValidator, model_validator
 
 from studio.core.errors import EnvMissing, RecipeInvalid
 from studio.core.spec import (
@@ -32,6 +32,11 @@ from studio.engines.engine import (
 from studio.engines.templates import check_template
 from studio.envs.catalog import LLAMAFACTORY
 from studio.envs.packages import package_version
+
+
+def _number(value: Any) -> Any:
+    """Take "4" for 4: a list of choices in a form sends words."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class LlamaFactoryApiConfig(ServerConfig):
@@ -98,7 +103,7 @@ class LlamaFactoryApiConfig(ServerConfig):
         zh=("更多 vLLM 设置（JSON）", '其他 vLLM 设置，例如 {"max_num_seqs": 32}。'),
         group="memory",
     )
-    quantization_bit: Literal[4, 8] | None = knob(
+    quantization_bit: Annotated[Literal[4, 8] | None, BeforeValidator(_number)] = knob(
         None,
         title="Quantize while loading (bits)",
         help="bitsandbytes, huggingface only: 8 bits take about 1/2 of the memory of bfloat16, "

@@ -71,7 +71,7 @@ class RunDir:
         return read_rows(self.folder / "metrics.jsonl")
 
     def served(self) -> list[dict[str, Any]]:
-        """Return the supervisor's readings of a server's own figures, oldest first."""
+        """Return the rows of a server's own figures, each what changed; see telemetry.readings."""
         return read_rows(self.folder / "served.jsonl")
 
     def adapters(self) -> list[dict[str, Any]]:

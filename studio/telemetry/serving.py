@@ -1,4 +1,4 @@
-"""What a server is doing: figures and curves from the readings its supervisor keeps.
+"""What a server is doing: figures from the readings its supervisor keeps. Curves: `curves`.
 
 The names are those of `studio.jobs.shim.figures`, the same for every engine. Rates are differences
 of counters over a window; percentiles are read from histograms as Prometheus reads them. A counter
@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 from studio.jobs.shim.figures import Value
 from studio.jobs.shim.scrape import HEARTBEAT_S, RARELY_S
-from studio.telemetry.readings import Reading, all_readings
+from studio.telemetry.readings import Reading
 
 VLLM = (
     "vllm:num_requests_",
@@ -64,8 +63,9 @@ STEADY_S = RARELY_S * 1.5
 """Rows closer together than this are one activity; what lies between them is no silence."""
 SILENT_S = HEARTBEAT_S * 1.5
 """After this long without a row the server does not answer its supervisor."""
-CURVE_POINTS = 900
 
+ROUTER = "vllm_router_"
+"""Beginning of the names of a router's figures, which keep their own."""
 WELL, CUT = ("stop", "length", "repetition"), ("error", "abort")
 """How requests end: with an answer, or without."""
 
@@ -85,6 +85,8 @@ class Load:
     at: float
     """When the server was last heard."""
     window_s: float
+    workers: int | None
+    """Healthy servers behind a router; None for a server itself."""
     running: int
     waiting: int
     kv_cache_use: float | None
@@ -139,19 +141,20 @@ def load(
     now = time.time() if now is None else now
     end = last.at if last.moved and now - last.at < STEADY_S else max(now, last.at)
     first = Reading(readings[0].at, {}) if math.isinf(window_s) else at(readings, end - window_s)
-    span = max(end - max(first.at, end - window_s), 1e-9)  # shorter for a young server
-    diff = _Difference(first.values, last.values)
-    total = _Difference({}, last.values)
-    shares = last.values
+    span = max(end - _begin(readings, first, end - window_s), 1e-9)
+    diff = Difference(first.values, last.values)
+    total = Difference({}, last.values)
+    shares, workers = last.values, scalar(last.values, f"{ROUTER}worker_health")
     return Load(
         at=last.at,
         window_s=window_s,
-        running=int(_scalar(shares, "running") or 0),
-        waiting=int(_scalar(shares, "waiting") or 0),
-        kv_cache_use=_scalar(shares, "kv_use"),
-        kv_tokens=_whole(_scalar(shares, "kv_tokens")),
-        block_size=_whole(_scalar(shares, "block_size")),
-        prefix_caching=_yes(_scalar(shares, "prefix_caching")),
+        workers=None if workers is None else int(workers),
+        running=int(scalar(shares, "running") or scalar(shares, f"{ROUTER}running_requests") or 0),
+        waiting=int(scalar(shares, "waiting") or 0),
+        kv_cache_use=scalar(shares, "kv_use"),
+        kv_tokens=_whole(scalar(shares, "kv_tokens")),
+        block_size=_whole(scalar(shares, "block_size")),
+        prefix_caching=_yes(scalar(shares, "prefix_caching")),
         prefix_hit_rate=diff.hit_rate(),
         prefix_hit_rate_total=total.hit_rate(),
         prompt_tok_s=diff.prompt_tokens() / span,
@@ -180,83 +183,13 @@ def at(readings: list[Reading], moment: float) -> Reading:
     return held
 
 
-class Sample(NamedTuple):
-    """One point of the sparklines; rates over the time since the point before."""
+def _begin(readings: list[Reading], first: Reading, wanted: float) -> float:
+    """Return the moment from which growth since `first` is to be counted.
 
-    at: float
-    running: float
-    waiting: float
-    kv_use: float
-    prompt_tok_s: float
-    generation_tok_s: float
-
-
-def history(readings: list[Reading], *, now: float, span_s: float, points: int) -> list[Sample]:
-    """Return evenly spaced samples of the last `span_s` seconds, oldest first.
-
-    Gauges show their highest value between two points, so that a short rush is seen. Nothing is
-    returned for the time before the first reading.
+    Between rows close together counters grow evenly; after a silence, only at its end.
     """
-    if not readings:
-        return []
-    step, samples, index = span_s / points, [], 0
-    before, speed = at(readings, now - span_s), (0.0, 0.0)
-    for number in range(points):
-        moment, seen = now - span_s + (number + 1) * step, []
-        while index < len(readings) and readings[index].at <= moment:
-            if readings[index].at > moment - step:
-                seen.append(readings[index])
-            index += 1
-        if moment < readings[0].at:
-            continue
-        if seen:
-            speed, before = _speed(before, seen[-1], step), seen[-1]
-        elif not before.moved or moment - before.at > STEADY_S:
-            speed = (0.0, 0.0)
-        highest = [
-            max(_scalar(reading.values, key) or 0.0 for reading in seen or [before])
-            for key in ("running", "waiting", "kv_use")
-        ]
-        samples.append(Sample(moment, *highest, *speed))
-    return samples
-
-
-def _speed(before: Reading, after: Reading, step: float) -> tuple[float, float]:
-    """Return tokens read and written per second; after a silence, over one step alone."""
-    seconds = after.at - before.at
-    diff = _Difference(before.values, after.values)
-    seconds = step if seconds > STEADY_S else max(seconds, 1.0)
-    return diff.prompt_tokens() / seconds, diff.generation_tokens() / seconds
-
-
-def series(path: Path) -> Iterator[tuple[str, float, float]]:
-    """Yield a server's curves as (name, seconds since the first reading, value).
-
-    At most `CURVE_POINTS` per curve.
-    """
-    found = all_readings(path)
-    if len(found) < 2:
-        return
-    begin, span = found[0].at, found[-1].at - found[0].at
-    step = max(10.0, span / CURVE_POINTS)
-    before = found[0]
-    for reading in found[1:]:
-        seconds = reading.at - before.at
-        if seconds < step and reading is not found[-1]:
-            continue
-        diff, now = _Difference(before.values, reading.values), round(reading.at - begin, 1)
-        yield "requests running", now, _scalar(reading.values, "running") or 0
-        yield "requests waiting", now, _scalar(reading.values, "waiting") or 0
-        yield "generation tok/s", now, diff.generation_tokens() / max(seconds, 1e-9)
-        yield "prompt tok/s", now, diff.prompt_tokens() / max(seconds, 1e-9)
-        if (used := _scalar(reading.values, "kv_use")) is not None:
-            yield "KV cache (%)", now, used * 100
-        if (hits := diff.hit_rate()) is not None:
-            yield "prefix hits (%)", now, hits * 100
-        for figure, name in (("ttft", "TTFT p50 (ms)"), ("itl", "ITL p50 (ms)")):
-            if (found_q := diff.quantiles(figure)) is not None:
-                yield name, now, found_q.p50 * 1000
-        before = reading
+    after = next((reading.at for reading in readings if reading.at > first.at), first.at)
+    return first.at if after - first.at <= STEADY_S else max(first.at, wanted)
 
 
 def quantile(q: float, buckets: Mapping[str, float]) -> float | None:
@@ -282,15 +215,15 @@ def quantile(q: float, buckets: Mapping[str, float]) -> float | None:
     return lower
 
 
-class _Difference:
-    """What was counted between two readings."""
+class Difference:
+    """What was counted between two readings; tokens and requests, whatever the engine."""
 
     def __init__(self, old: Mapping[str, Value], new: Mapping[str, Value]) -> None:
         self._old, self._new = old, new
 
     def of(self, key: str) -> float:
         """Return the growth of one counter; 0 when it is unknown."""
-        return max(0.0, (_scalar(self._new, key) or 0) - (_scalar(self._old, key) or 0))
+        return max(0.0, (scalar(self._new, key) or 0) - (scalar(self._old, key) or 0))
 
     def quantiles(self, key: str) -> Quantiles | None:
         """Return the percentiles of what a histogram counted; None when that was nothing."""
@@ -322,18 +255,22 @@ class _Difference:
 
     def answered(self) -> float:
         """Requests that got their answer."""
+        if f"{ROUTER}worker_health" in self._new:
+            taken = self.of(f"{ROUTER}processed_requests_total")
+            return max(0.0, taken - self.of(f"{ROUTER}request_errors_total"))
         if "requests" in self._new:
-            return max(0.0, self.of("requests"))
+            return self.of("requests")
         return sum(self.of(f"finished|{how}") for how in WELL)
 
     def failed(self) -> float:
         """Requests that got none."""
+        lost = [*(f"finished|{how}" for how in CUT), "aborted", f"{ROUTER}request_errors_total"]
         turned_away = [key for key in self._new if key.startswith("rejected|")]
-        lost = sum(self.of(f"finished|{how}") for how in CUT)
-        return lost + self.of("aborted") + sum(self.of(key) for key in turned_away)
+        return sum(self.of(key) for key in (*lost, *turned_away))
 
 
-def _scalar(values: Mapping[str, Value], key: str) -> float | None:
+def scalar(values: Mapping[str, Value], key: str) -> float | None:
+    """Return a figure that is one number; None when it is unknown."""
     value = values.get(key)
     return None if isinstance(value, dict) else value
 

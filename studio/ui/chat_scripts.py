@@ -17,6 +17,7 @@ from studio.chat.album import question as content_of
 from studio.chat.album import uri_of
 from studio.chat.answer import Ending
 from studio.chat.desk import Desk, Person
+from studio.chat.history import Message
 from studio.chat.pictures import Limits, PictureRefused, prepare, rescaled
 from studio.chat.sight import check_sight, limits_of, most_of
 from studio.chat.turn import Turn
@@ -61,7 +62,8 @@ class Scripts:
             temperature=temperature, top_p=top_p, max_tokens=max_tokens, seed=seed
         )
         pick = await asyncio.to_thread(self._desk.pick, person, endpoint, model)
-        messages = [{"role": "system", "content": system}] if system.strip() else []
+        head = {"role": "system", "content": system}
+        messages: list[Message] = [head] if system.strip() else []
         uris = await asyncio.to_thread(_uris, person, pick.endpoint.pictures, pictures or [])
         messages.append({"role": "user", "content": content_of(question, uris)})
         check_sight(pick.endpoint, messages)

@@ -14,8 +14,9 @@ from studio.core.spec import Endpoint
 from studio.jobs.jobs import Run
 from studio.jobs.logs import read_from
 from studio.telemetry import snapshot
+from studio.telemetry.curves import history
 from studio.telemetry.readings import Tails
-from studio.telemetry.serving import LATELY_S, NOW_S, history, load
+from studio.telemetry.serving import LATELY_S, NOW_S, load
 from studio.ui.i18n import lang_of
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment

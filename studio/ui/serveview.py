@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from studio.core.spec import Endpoint, State
 from studio.jobs.jobs import Run
-from studio.telemetry.serving import SILENT_S, Load, Quantiles, Sample
+from studio.telemetry.curves import Sample
+from studio.telemetry.serving import SILENT_S, Load, Quantiles
 from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
@@ -77,6 +78,8 @@ def _busy(lang: str, look: Look, now: Load, lately: Load, total: Load) -> str:
     if look.at - now.at > SILENT_S:
         since = units.ago(lang, now.at, look.at)
         silent = w.note(say(lang, "live.silent", ago=since), tone="warn", icon_name="alert")
+    if now.workers is not None:
+        return f'{silent}<div class="l-tiles">{_router(lang, look, now, total)}</div>'
     tiles = (_requests(lang, look, now), _tokens(lang, look, now), _kv(lang, look, now))
     first = f'<div class="l-tiles">{"".join(tiles)}{_prefix(lang, now)}</div>'
     latency = _latency(lang, lately, "lately") if lately.ttft else _latency(lang, total, "since")
@@ -95,6 +98,22 @@ def _requests(lang: str, look: Look, now: Load) -> str:
     names = (say(lang, "live.running"), say(lang, "live.waiting"))
     curve = _curve(lang, look, lines, names, units.number)
     return _tile(say(lang, "live.requests"), big + curve, side=side)
+
+
+def _router(lang: str, look: Look, now: Load, total: Load) -> str:
+    """Return a router's tiles: what it hands on, to how many servers; the rest they tell."""
+    alone = now.workers == 0
+    side = w.tag(say(lang, "live.no_workers"), tone="bad", icon_name="alert") if alone else ""
+    body = _big(units.number(now.workers), say(lang, "live.healthy"))
+    workers = _tile(
+        say(lang, "live.workers"), body + _words(say(lang, "live.workers_hint")), side=side
+    )
+    pairs = [
+        (say(lang, "live.answered"), units.number(total.finished)),
+        (say(lang, "live.failed"), units.number(total.failed)),
+    ]
+    served = _tile(say(lang, "live.served"), w.table(pairs))
+    return _requests(lang, look, now) + workers + served
 
 
 def _tokens(lang: str, look: Look, now: Load) -> str:

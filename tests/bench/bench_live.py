@@ -3,7 +3,7 @@
     python tests/bench/bench_live.py [--viewers 20] [--seconds 30]
 
 Each viewer asks what an open live view asks: the view every 2 s, in one language or the other,
-and the machine strip. The server tells the figures of a real vLLM page, all of them moving, and
+and the machine strip. The server tells the figures of a real vLLM page, every counter moving, and
 the run has weeks of rows behind it (25 MB). Prints the page's CPU time as a share of one core,
 meant to stay below 15 %, its memory, and how often the server was asked for its figures, meant to
 be every 2 s whatever the number of viewers.
@@ -39,19 +39,19 @@ from studio.jobs.shim.figures import read
 PORT = 7984
 PAGE = (ROOT / "tests/jobs/pages/vllm-0.32.txt").read_text()
 OLD_BYTES = 25 * 10**6
-VALUE = re.compile(r"^(vllm:\S+ )(\S+)$", re.MULTILINE)
+COUNTED = re.compile(r"^(vllm:\S+_(?:total|bucket)\S* )(\S+)$", re.MULTILINE)
 READY_S = 60
 
 
 class Figures(BaseHTTPRequestHandler):
-    """Answers like vLLM; every figure has moved at every look."""
+    """Answers like vLLM; every counter has moved at every look."""
 
     def do_GET(self) -> None:
         """Answer health, figures, and how often they were asked for."""
         text = "ok"
         if self.path == "/metrics":
             looks[0] += 1
-            text = VALUE.sub(lambda m: f"{m[1]}{float(m[2]) + 10 * looks[0]}", PAGE)
+            text = COUNTED.sub(lambda m: f"{m[1]}{float(m[2]) + 10 * looks[0]}", PAGE)
         elif self.path == "/looks":
             text = str(looks[0])
         self.send_response(200)

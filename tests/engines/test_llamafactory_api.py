@@ -53,6 +53,7 @@ def test_only_what_differs_is_written() -> None:
         "vllm_config": '{"max_num_seqs": 32}',
         "trust_remote_code": True,
     }
+    assert written(quantization_bit="8") == {"quantization_bit": 8}, "as a form sends it"
     assert written(quantization_bit=4, image_max_pixels=262144) == {
         "quantization_bit": 4,
         "image_max_pixels": 262144,

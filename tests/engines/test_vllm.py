@@ -363,6 +363,7 @@ def test_adapters_are_looked_at(tmp_path: Path) -> None:
         return not_there(tmp_path, enable_lora=True, lora_modules=[f"law={path}"], **more)
 
     assert "there is no folder" in hung("./nowhere")
+    assert "Write ./empty for the folder" in hung("empty")
     assert "has no adapter_config.json" in hung("./empty")
     assert "has rank 64, which is more than 16. Set max_lora_rank to 64." in hung("./law")
     fine = config(enable_lora=True, lora_modules=["law=./law", "a=org/hub"], max_lora_rank=64)

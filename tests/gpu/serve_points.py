@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,8 +237,9 @@ Turn = list[tuple[str, Run, int]]
 
 def loaded(session: Session, turn: Turn, by: str, number: int) -> None:
     """Load the servers of one turn side by side and note what each showed."""
-    with ThreadPoolExecutor(8) as pool:
-        got = list(pool.map(lambda t: measured(t[2], _name(t[1]), seed=number + 1), turn))
+    with ProcessPoolExecutor(len(turn)) as pool:  # a client of its own for each server
+        asked = [pool.submit(measured, p, _name(r), seed=number + 1) for _, r, p in turn]
+        got = [one.result() for one in asked]
     for (label, _, _), row in zip(turn, got, strict=True):
         session.rows["load"].append({"what": label, "by": by, "turn": number, **row})
         print("LOAD", label, by, json.dumps(row), flush=True)
@@ -332,8 +333,8 @@ def main(out: Path, steps: list[str]) -> None:
     """Do the steps named, or all of them."""
     session = Session(out)
     count = len(read_cards())
-    low = {"gpu_memory_utilization": 0.5, "max_model_len": 4096}
-    mid = {"gpu_memory_utilization": 0.6, "max_model_len": 4096}
+    low = {"gpu_memory_utilization": 0.5, "max_model_len": 4096, "enforce_eager": True}
+    mid = {"gpu_memory_utilization": 0.6, "max_model_len": 4096, "enforce_eager": True}
     two = {"tensor_parallel_size": 2}
     todo = {
         "tp1": lambda: pairs_at(
@@ -344,16 +345,22 @@ def main(out: Path, steps: list[str]) -> None:
         "tp2-7b": lambda: pairs_at(session, [("qwen2.5-7b", 2)], list(range(count))),
         "tp2-14b": lambda: pairs_at(session, [("qwen2.5-14b", 2)], list(range(count))),
         "low": lambda: points_at(
-            session, [("qwen2.5-7b", [0], low), ("qwen2.5-14b", [1], mid)], kill="qwen2.5-14b"
+            session,
+            [
+                ("qwen2.5-7b", [0], low),
+                ("qwen2.5-14b", [1], mid),
+            ],
+            kill="qwen2.5-14b",
         ),
+        "tp1-7b": lambda: pairs_at(session, [("qwen2.5-7b", 1)], list(range(count))),
         "dp": lambda: points_at(
             session,
             [
                 ("qwen2.5-7b", [0, 1], {"data_parallel_size": 2}),
-                *([("qwen2.5-14b", [2, 3], {**two, **mid})] if count > 3 else []),
+                *([("qwen2.5-7b", [2, 3], {**two, **low})] if count > 3 else []),
             ],
         ),
-        "low2": lambda: points_at(session, [("qwen2.5-7b", [0, 1], {**two, **low})], kill="qwen"),
+        "low2": lambda: points_at(session, [("qwen2.5-14b", [0, 1], {**two, **mid})], kill="qwen"),
     }
     try:
         for step in steps or list(todo):

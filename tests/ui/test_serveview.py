@@ -16,8 +16,9 @@ from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import RunDir
 from studio.studio import Studio
+from studio.telemetry.curves import history
 from studio.telemetry.readings import Reading
-from studio.telemetry.serving import LATELY_S, NOW_S, history, load
+from studio.telemetry.serving import LATELY_S, NOW_S, load
 from studio.ui import serveview
 from studio.ui.serveroutes import Live, routes
 from studio.ui.serveview import CardUse, Look, curl, live, openai_python
@@ -133,6 +134,14 @@ def test_what_is_not_known_is_not_drawn(run: Run) -> None:
     bare = live("en", run, look(IDLE, {"running": 1, "generation_tokens": 10}))
     assert "–" in bare and "nan" not in bare.lower() and "None" not in bare
     assert "Nothing was answered yet" in bare
+
+
+def test_router_shows_its_servers(run: Run) -> None:
+    name = "vllm_router_"
+    figures = {f"{name}worker_health": 2, f"{name}processed_requests_total": 40}
+    html = live("en", run, look({f"{name}worker_health": 2}, figures))
+    assert "<b>2</b><span>healthy</span>" in html and "KV cache" not in html
+    assert "none answers" in live("en", run, look(figures | {f"{name}worker_health": 0}))
 
 
 def test_server_that_does_not_answer(run: Run) -> None:
