@@ -156,6 +156,8 @@ def _needs(lang: str, status: EnvStatus, free_bytes: int) -> str:
     spec = CATALOG.get(status.name)
     if spec is None:
         return ""
+    if not spec.comes_for(status.variant):
+        return translate(lang, status.detail)
     download = f"{getattr(spec.download_gib, status.variant):g} GiB"
     size = f"{getattr(spec.size_gib, status.variant):g} GiB"
     needs = say(lang, "machine.needs", download=download, size=size)
@@ -165,7 +167,8 @@ def _needs(lang: str, status: EnvStatus, free_bytes: int) -> str:
 def _env_actions(lang: str, status: EnvStatus) -> Iterable[str]:
     verb = {"missing": "build", "broken": "repair", "stale": "update"}.get(str(status.state))
     drawing = {"build": "hammer", "repair": "wrench", "update": "refresh"}
-    if verb and status.kind == "built":
+    spec = CATALOG.get(status.name)
+    if verb and status.kind == "built" and (spec is None or spec.comes_for(status.variant)):
         text = say(lang, f"machine.{verb}")
         yield w.action(text, "build", status.name, icon_name=drawing[verb], kind="primary")
     if status.kind == "built":

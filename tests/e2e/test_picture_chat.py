@@ -33,12 +33,12 @@ from studio.ui.launch import launch_page
 SEES = Pictures(max_pixels=2408448)
 
 
-def drawn(width: int, height: int, kind: str = "PNG") -> bytes:
+def drawn(width: int, height: int) -> bytes:
     image = Image.new("RGB", (width, height), (36, 68, 102))
     box = (width // 4, height // 4, width * 3 // 4, height * 3 // 4)
     ImageDraw.Draw(image).ellipse(box, fill=(255, 102, 0))
     file = io.BytesIO()
-    image.save(file, kind)
+    image.save(file, "PNG")
     return file.getvalue()
 
 
@@ -124,8 +124,8 @@ def test_a_picture_chat(
 ) -> None:
     stand_in("reads-text", "--blind", text_only=True)
     stand_in("sees", pictures=SEES)
-    photo = tmp_path / "photo.jpg"
-    photo.write_bytes(drawn(4032, 3024, "JPEG"))
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(drawn(4032, 3024))
     with (
         served(settings) as url,
         browser_page(url, "en-US", width) as (page, outside),
@@ -144,7 +144,7 @@ def test_a_picture_chat(
         shot(page, f"picture-attached.{width}")
 
         ask(page, "What is this?")
-        expect(chat).to_contain_text("Question 1 brought PNG 504 x 504, JPEG 1792 x 1344.")
+        expect(chat).to_contain_text("Question 1 brought PNG 504 x 504, PNG 1792 x 1344.")
         expect(strip).to_be_hidden()
         pictures = chat.locator(".chat-picture img")
         expect(pictures).to_have_count(2)
@@ -153,7 +153,7 @@ def test_a_picture_chat(
 
         ask(page, "And the colour?")
         expect(chat).to_contain_text(
-            "2 question(s). Question 1 brought PNG 504 x 504, JPEG 1792 x 1344. "
+            "2 question(s). Question 1 brought PNG 504 x 504, PNG 1792 x 1344. "
             "Question 2 brought no picture."
         )
         paste(page, drawn(64, 64))

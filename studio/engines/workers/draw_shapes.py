@@ -3,7 +3,7 @@
 Needs Pillow and nothing else. The recipe `llamafactory/make-tiny-vl` runs it in front of
 LLaMA-Factory, which takes its place (exec), so that the run has one process:
 
-    python draw_shapes.py --data data --pictures 10000 -- llamafactory-cli train train.yaml
+    python draw_shapes.py --data data --pictures 8000 -- llamafactory-cli train train.yaml
 
 `draw(random.Random(seed), held_out=True)` gives pictures that no training has seen: where their
 shape stands and how large it is adds up to an odd number, in training to an even one. The same
@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw
 Lang = Literal["en", "zh"]
 Rgb = tuple[int, int, int]
 Turn = dict[str, str]
+Talk = dict[str, list]
 
 
 class Words(NamedTuple):
@@ -195,7 +196,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder to write")
-    parser.add_argument("--pictures", type=int, default=10000, help="how many to draw")
+    parser.add_argument("--pictures", type=int, default=8000, help="how many to draw")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("then", nargs="*", help="command to become, after --")
     return parser.parse_args()
@@ -210,7 +211,7 @@ def write_dataset(folder: Path, *, pictures: int, seed: int) -> int:
     for number in range(pictures):
         drawings.append(draw(rng))
         drawings[-1].image().save(shots / f"{number:05}.png")
-    talks = conversations(drawings, rng)
+    talks = lessons(drawings, rng)
     lines = [json.dumps(talk, ensure_ascii=False) for talk in talks]
     (folder / "shapes.json").write_text("[\n" + ",\n".join(lines) + "\n]\n", "utf-8")
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user"}
@@ -310,17 +311,41 @@ def heart(t: float) -> tuple[float, float]:
     return x / 16.5, -(y + 2.5) / 16.5
 
 
-def conversations(drawings: list[Drawing], rng: random.Random) -> list[dict[str, list]]:
+def lessons(drawings: list[Drawing], rng: random.Random) -> list[Talk]:
+    """Return all conversations in the order in which they are learned best.
+
+    First one question in one language, which shape, about three of four pictures: as long as the
+    colour is asked too, which is easier, the eyes for shapes take ten times longer to come. Then
+    everything, three times over.
+    """
+    shape_asked = turn("user", f"<image>{SHAPE['en'][0]}")
+    first = [
+        talk_about([shape_asked, turn("assistant", answer("shape", drawing, "en"))], [number])
+        for number, drawing in enumerate(drawings[: len(drawings) * 3 // 4])
+    ]
+    rest = [talk for _ in range(3) for talk in alike(conversations(drawings, rng), rng)]
+    return [*first, *rest]
+
+
+def alike(talks: list[Talk], rng: random.Random) -> list[Talk]:
+    """Put conversations of like length side by side, a batch of 16 at a time: less padding."""
+    sized = sorted(talks, key=lambda talk: (len(talk["images"]), len(str(talk["messages"]))))
+    batches = [sized[start : start + 16] for start in range(0, len(sized), 16)]
+    rng.shuffle(batches)
+    return [talk for batch in batches for talk in batch]
+
+
+def conversations(drawings: list[Drawing], rng: random.Random) -> list[Talk]:
     """Return conversations in sharegpt's form: each picture is talked about once.
 
     Most are one picture and one to three questions; some bring a second picture later, some two at
     once; every tenth is without a picture.
     """
     talks = []
-    numbers = list(range(len(drawings)))
+    numbers = rng.sample(range(len(drawings)), len(drawings))
     while numbers:
         if rng.random() < 0.1:
-            talks.append({"messages": small_talk(rng), "images": []})
+            talks.append(talk_about(small_talk(rng), []))
         kind = rng.random()
         wanted = 2 if kind < 0.16 and len(numbers) > 1 else 1
         taken, numbers = numbers[:wanted], numbers[wanted:]
@@ -333,9 +358,13 @@ def conversations(drawings: list[Drawing], rng: random.Random) -> list[dict[str,
             turns = about_two(shown[0], shown[1], rng)
         if rng.random() < 0.04:
             turns = [*small_talk(rng, most=1), *turns]
-        images = [f"pictures/{number:05}.png" for number in taken]
-        talks.append({"messages": turns, "images": images})
+        talks.append(talk_about(turns, taken))
     return talks
+
+
+def talk_about(turns: list[Turn], numbers: list[int]) -> Talk:
+    """Return a conversation and the pictures it shows, in their order."""
+    return {"messages": turns, "images": [f"pictures/{number:05}.png" for number in numbers]}
 
 
 def about_one(
