@@ -27,10 +27,11 @@ SLACK = 0.011
 """Share of the budget that the caching allocator holds on top of it once requests have run.
 
 Same measurement as `CONTEXT_BYTES`; there is one point, so the two are not told apart by it."""
-NCCL_BYTES = 250 * MIB
+NCCL_BYTES = 1500 * MIB
 """NCCL's and the custom all-reduce's buffers per card with TP or PP above 1, outside the budget.
 
-Estimate from their default buffer sizes; not measured apart from `CONTEXT_BYTES`."""
+What two cards took beyond one in four servers with TP=2 (7B and 14B, with and without CUDA
+graphs, vLLM 0.26 on H200, 2026-11): 1,436 to 1,882 MiB with the error of everything else in it."""
 
 # --- vLLM on cards -------------------------------------------------------------------------------
 
@@ -69,7 +70,13 @@ HOST_SERVER_BYTES = 900 * MIB
 HOST_WORKER_BYTES = 390 * MIB
 """Proportional memory of the API server with its engine core, and of each worker, without weights
 and cache: 1.43 GB in all with one worker and a cache of 64 MiB, 1.89 GB with two (vLLM 0.32 on a
-CPU, 2026-11). A CUDA worker maps more; nobody has measured how much."""
+CPU, 2026-11)."""
+HOST_SERVER_CUDA_BYTES = 800 * MIB
+HOST_CORE_CUDA_BYTES = 900 * MIB
+HOST_WORKER_CUDA_BYTES = 1850 * MIB
+"""The same with cards: the API server, an engine core that has workers beside it, each worker.
+A single rank is core and worker in one. Peaks seen (vLLM 0.26, H200, 2026-11): 2.1 to 2.9 GB with
+one card, 5.1 to 5.7 with TP=2, 7.6 with two data-parallel replicas."""
 
 # --- other engines -------------------------------------------------------------------------------
 

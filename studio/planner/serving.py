@@ -211,7 +211,10 @@ def _host_bytes(ranks: Ranks, budgets: Sequence[Budget]) -> int:
     """Return the host memory of the server's own processes, and of all of it on a CPU."""
     if ranks.on_host:
         return sum(b.fixed + max(0, b.cache) for b in budgets)
-    return ranks.dp * (cal.HOST_SERVER_BYTES + ranks.tp * ranks.pp * cal.HOST_WORKER_BYTES)
+    workers = ranks.tp * ranks.pp
+    core = cal.HOST_CORE_CUDA_BYTES if workers > 1 or ranks.dp > 1 else 0
+    each = cal.HOST_SERVER_CUDA_BYTES + core + workers * cal.HOST_WORKER_CUDA_BYTES
+    return ranks.dp * each
 
 
 def _notes(need: Serving, model: Model, ranks: Ranks, users: float, seqs: int) -> list[Said]:

@@ -37,16 +37,19 @@ SEVEN = "Qwen/Qwen2.5-7B-Instruct"
 
 
 @pytest.mark.parametrize(
-    ("tp", "weights_gib", "kv_tokens"), [(1, 14.29, 2_063_088), (2, 7.16, 4_410_656)]
+    ("tp", "weights_gib", "kv_tokens", "used_mib"),
+    [(1, 14.29, 2_063_088, 130_853), (2, 7.16, 4_410_656, 132_261)],
 )
-def test_7b_on_h200_as_vllm_measured_it(tp: int, weights_gib: float, kv_tokens: int) -> None:
+def test_7b_on_h200_as_vllm_measured_it(
+    tp: int, weights_gib: float, kv_tokens: int, used_mib: int
+) -> None:
     """vLLM 0.26.0, Qwen2.5-7B shape, gpu_memory_utilization 0.9."""
     p = plan(SEVEN, h200(tp), tensor_parallel_size=tp, dummy_weights=True)
     assert p.fits
     assert p.weights_bytes / GIB == pytest.approx(weights_gib, rel=0.001)
     assert p.kv_tokens == pytest.approx(kv_tokens, rel=0.005)
     used = p.cards[0].total_bytes - p.cards[0].of("free") - cal.driver_bytes("H200")
-    assert used / MIB == pytest.approx(130_855, rel=0.005)
+    assert used / MIB == pytest.approx(used_mib, rel=0.005)
 
 
 def test_kv_tokens_are_what_is_left_in_whole_blocks() -> None:

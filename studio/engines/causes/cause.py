@@ -21,7 +21,7 @@ STAGES = (
         r"in capture_model\b|Captur(ing CUDA|e cuda) graph|in compile_or_warm_up_model\b|"
         r"in _warmup_and_capture\b",
     ),
-    ("serving", r"Application startup complete|in run_busy_loop\b|in execute_model\b"),
+    ("serving", r"Application startup complete|in run_busy_loop\b"),
 )
 """Where a server was, told by what it said or by the function of a traceback."""
 
