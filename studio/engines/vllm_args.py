@@ -13,6 +13,8 @@ from studio.engines.vllm_config import VllmConfig
 
 Words = tuple[str, ...]
 
+QUIET = ("--disable-access-log-for-endpoints", "/health,/metrics")
+"""Keeps the studio's own questions, one every two seconds, out of the run's log."""
 HEAD = ("model", "host", "port", "served_model_name")
 """Settings that are always said, first."""
 ELSEWHERE = (
@@ -37,6 +39,8 @@ def arguments(config: VllmConfig, place: Placement) -> list[str]:
         if setting not in (*HEAD, *ELSEWHERE):
             spellings = list(_spellings(config, place, setting))
             words += flags.spell(setting, *spellings) if spellings else ()
+    if QUIET[0] in (place.flags or ()) and QUIET[0] not in config.extra_args:
+        words += QUIET
     flags.check(config.extra_args)
     return [*words, *config.extra_args]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from studio.jobs.jobs import Run
+from studio.planner.measured import compare, read_plan
 from studio.planner.result import Advice, CardPlan, ServingPlan
 from studio.ui import units
 from studio.ui import widgets as w
@@ -148,11 +150,19 @@ def _button(lang: str, advice: Advice) -> str:
     )
 
 
-def compared(lang: str, rows: Iterable[tuple[str, str, str, float | None]]) -> str:
-    """Return planned beside measured; rows are (what, planned, measured, error as a ratio)."""
-    body = [
-        (what, planned, measured, "–" if error is None else f"{error * 100:+.1f} %")
-        for what, planned, measured, error in rows
-    ]
+def compared(lang: str, run: Run) -> str:
+    """Return planned beside measured for a run that has told something; empty for all others."""
+    plan = read_plan(run.dir)
+    found = compare(plan, run.dir) if plan is not None else None
+    if found is None or not found.rows:
+        return ""
+    body = []
+    for row in found.rows:
+        planned, measured = (
+            units.size(value) if row.what.endswith("_bytes") else f"{int(value):,}"
+            for value in (row.planned, row.measured)
+        )
+        what = say(lang, f"plan.measured.{row.what}")
+        body.append((what, planned, measured, f"{row.error * 100:+.1f} %"))
     head = [say(lang, f"plan.compare.{key}") for key in ("what", "planned", "measured", "error")]
-    return w.rows(head, body, numeric=(1, 2, 3))
+    return w.card(say(lang, "plan.compare.title"), w.rows(head, body, numeric=(1, 2, 3)))

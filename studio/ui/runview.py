@@ -16,7 +16,7 @@ from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.engines.explain import explain
 from studio.jobs.jobs import Run
-from studio.ui import fixview, units
+from studio.ui import fixview, planview, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.sentences import translate
@@ -123,6 +123,7 @@ def settings(lang: str, run: Run) -> str:
         w.card(say(lang, "runs.command"), w.code(masked_script(run)))
         + w.card(say(lang, "runs.settings"), w.table(_config(spec.config)))
         + w.card(say(lang, "runs.measured"), w.table(measured))
+        + planview.compared(lang, run)
     )
 
 

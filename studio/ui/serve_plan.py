@@ -62,7 +62,8 @@ class ServePlans:
         """Return the row that says which cards are planned for, each to pin by a click."""
         options = [("", say(lang, "plan.this_machine"))]
         options += [
-            (key, f"{m.num_cards} × {m.name}, {units.gib(m.card_bytes)}") for key, m in MACHINES.items()
+            (key, f"{m.num_cards} × {m.name}, {units.gib(m.card_bytes)}")
+            for key, m in MACHINES.items()
         ]
         select = "".join(
             f'<option value="{key}"{" selected" if key == on else ""}>{w.esc(text)}</option>'
