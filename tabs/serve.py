@@ -50,7 +50,7 @@ def build(studio: Studio) -> None:
     with gr.Row(elem_classes="l-halves"):
         with gr.Column(scale=6, min_width=320, elem_classes="l-side"):
             work = acts_html(w.live("serve/work", every_s=3600), elem_id="serve-work")
-        with gr.Column(scale=7, min_width=320, elem_classes="l-main"):
+        with gr.Column(scale=7, min_width=320, elem_classes="l-main l-follow"):
             servers = acts_html(w.live("serve/servers"), elem_id="serve-servers")
             external = acts_html(w.live("serve/external", every_s=5), elem_id="serve-external")
             with gr.Accordion(T("serve.connect"), open=False, elem_id="serve-connect"):
@@ -212,7 +212,12 @@ def routes(studio: Studio) -> Sequence[Route]:
         copies=True,
         order=ENGINES,
     )
-    return [*work.routes(), *Servers(studio).routes(), *serveroutes.routes(studio)]
+    return [
+        *work.routes(),
+        *Servers(studio).routes(),
+        *serveroutes.routes(studio),
+        *AdapterPart(studio).routes(),
+    ]
 
 
 TAB = Tab(id="serve", icon="serve", order=30, build=build, routes=routes)

@@ -141,6 +141,9 @@
       else delete button.dataset.confirm;
       button.classList.toggle("warn", Boolean(answer.confirm));
     }
+    const verdict = $("[data-work-verdict]", element);
+    verdict.textContent = answer.verdict ?? "";
+    verdict.classList.toggle("l-over-text", !(answer.plan ?? "").includes("l-tone-ok"));
     for (const part of $$("[data-work-told]", element)) part.textContent = answer.told ?? "";
     tabs(element, work.form);
   }
@@ -208,6 +211,9 @@
     });
     element.addEventListener("click", (event) => {
       const hit = (selector) => event.target.closest(selector);
+      if (hit("[data-act=launch]") && window.innerWidth < 900) {
+        document.querySelector(`#${work.tab}-selected`)?.parentElement.scrollIntoView({ behavior: "smooth" });
+      }
       const card = hit("[data-choose], [data-blank]");
       if (card) {
         const { choose: recipe, blank: engine } = card.dataset;

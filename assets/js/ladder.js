@@ -208,15 +208,22 @@
 
   // ---- live places: they rest while they cannot be seen ---------------------------------------
 
+  const LOOK_MS = 1000;
   const places = new WeakMap();
+  // Tells at once what comes into sight; browsers may be late about it inside scrolling columns,
+  // so a resting place also looks by itself now and then.
   const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const place = places.get(entry.target);
-      if (!place) continue;
-      place.visible = entry.isIntersecting;
-      if (place.visible) wake(place);
+    for (const { target, isIntersecting } of entries) {
+      const place = places.get(target);
+      if (place && isIntersecting) wake(place);
     }
   });
+
+  function inSight(element) {
+    if (element.checkVisibility && !element.checkVisibility()) return false;
+    const { top, bottom } = element.getBoundingClientRect();
+    return bottom >= 0 && top <= window.innerHeight;
+  }
 
   ladder.views = {
     html(element, data) {
@@ -232,7 +239,7 @@
     const { ladderLive: route, first = "" } = element.dataset;
     const known = places.get(element);
     if (!known) {
-      places.set(element, { element, route, first, visible: false, timer: 0, busy: false, fails: 0 });
+      places.set(element, { element, route, first, timer: 0, busy: false, fails: 0 });
       seen.observe(element);
     } else if (known.route !== route || known.first !== first) {
       // Gradio keeps an element and gives it another address: begin anew.
@@ -247,7 +254,11 @@
     const { element } = place;
     clearTimeout(place.timer);
     if (!element.isConnected) return;
-    if (document.hidden || !place.visible || place.busy) return;
+    if (document.hidden || place.busy) return;
+    if (!inSight(element)) {
+      place.timer = setTimeout(() => wake(place), LOOK_MS);
+      return;
+    }
     place.busy = true;
     const data = element.dataset;
     try {

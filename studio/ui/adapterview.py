@@ -6,12 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from starlette.requests import Request
 
 from studio.core.spec import Endpoint, State
 from studio.engines.found import local_adapters
 from studio.jobs.jobs import Run
 from studio.ui import widgets as w
-from studio.ui.i18n import say
+from studio.ui.i18n import lang_of, say
+from studio.ui.routes import Route, fragment
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -23,7 +25,20 @@ class AdapterPart:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
 
+    def routes(self) -> list[Route]:
+        """Return what the page of one run asks for again and again."""
+        return [Route("run/{id}/adapters", self._answer)]
+
     def view(self, lang: str, run: Run) -> str:
+        """Return a place that keeps itself current: what hangs on the server changes."""
+        return w.live(f"run/{run.id}/adapters", every_s=2)
+
+    def _answer(self, request: Request) -> dict[str, Any]:
+        run = self._studio.jobs.get(request.path_params["id"])
+        html = self._html(lang_of(request), run)
+        return fragment(request, html, final=not run.state.alive)
+
+    def _html(self, lang: str, run: Run) -> str:
         """Return the adapters as a table, and a form for one more."""
         if run.state is not State.READY:
             return w.note(say(lang, "serve.lora.not_ready"), icon_name="clock")

@@ -56,7 +56,8 @@ class ServePlans:
         if plan is None:
             return Planned(html=top + w.note(say(lang, "plan.none"), icon_name="info"))
         html = planview.plan_html(lang, plan, machine=top)
-        return Planned(html=html, fits=plan.fits or thought is not None)
+        short = say(lang, "plan.short.fits" if plan.fits else "plan.short.over")
+        return Planned(html=html, fits=plan.fits or thought is not None, short=short)
 
     def _machine(self, lang: str, on: str, here: Sequence[CardMemory], asked: Asked) -> str:
         """Return the row that says which cards are planned for, each to pin by a click."""

@@ -78,10 +78,11 @@ class Asked:
 
 @dataclass(frozen=True, kw_only=True)
 class Planned:
-    """What a tab says about an ask: HTML, and whether it fits."""
+    """What a tab says about an ask: HTML, whether it fits, and a few words beside the button."""
 
     html: str
     fits: bool = True
+    short: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +142,7 @@ class WorkForm:
             '<div class="l-launch"><button type="button" class="l-button primary big" '
             f'data-act="launch" data-ask data-value="">{w.icon("play")}<span>'
             f"{w.esc(say(lang, 'form.launch'))}</span></button>"
+            '<span class="l-verdict" data-work-verdict></span>'
             f'<details class="l-save"><summary class="l-button quiet">{w.icon("save")}'
             f"<span>{w.esc(say(lang, 'form.save'))}</span></summary>"
             f'<div class="l-actions">{save}</div></details></div></div>'
@@ -203,6 +205,8 @@ class WorkForm:
             "faults": [],
             "blocked": blocked,
             "told": told,
+            "verdict": "" if blocked else planned.short,
+            "fits": planned.fits,
             "verb": say(lang, "form.launch_anyway") if anyway and not blocked else verb,
             "confirm": say(lang, "form.anyway_confirm") if anyway and not blocked else "",
         }

@@ -44,7 +44,7 @@ def test_every_conversation_has_its_pictures(tmp_path: Path) -> None:
         assert [turn["role"] for turn in talk["messages"][:2]] == ["user", "assistant"]
         named += talk["images"]
     assert set(named) == {f"pictures/{number:05}.png" for number in range(40)}
-    assert len(named) == 30 + 3 * 40, "the first lessons, then everything three times"
+    assert len(named) == 5 * 40, "the first lessons, then everything four times"
     assert Image.open(tmp_path / named[0]).mode == "RGB"
 
 

@@ -3,7 +3,7 @@
 Needs Pillow and nothing else. The recipe `llamafactory/make-tiny-vl` runs it in front of
 LLaMA-Factory, which takes its place (exec), so that the run has one process:
 
-    python draw_shapes.py --data data --pictures 8000 -- llamafactory-cli train train.yaml
+    python draw_shapes.py --data data --pictures 10000 -- llamafactory-cli train train.yaml
 
 `draw(random.Random(seed), held_out=True)` gives pictures that no training has seen: where their
 shape stands and how large it is adds up to an odd number, in training to an even one. The same
@@ -196,7 +196,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="data folder to write")
-    parser.add_argument("--pictures", type=int, default=8000, help="how many to draw")
+    parser.add_argument("--pictures", type=int, default=10000, help="how many to draw")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("then", nargs="*", help="command to become, after --")
     return parser.parse_args()
@@ -314,16 +314,15 @@ def heart(t: float) -> tuple[float, float]:
 def lessons(drawings: list[Drawing], rng: random.Random) -> list[Talk]:
     """Return all conversations in the order in which they are learned best.
 
-    First one question in one language, which shape, about three of four pictures: as long as the
-    colour is asked too, which is easier, the eyes for shapes take ten times longer to come. Then
-    everything, three times over.
+    First one question in one language about every picture: which shape. While the colour is asked
+    too, which is easier, the eyes for shapes are slow to come. Then everything, four times over.
     """
     shape_asked = turn("user", f"<image>{SHAPE['en'][0]}")
     first = [
         talk_about([shape_asked, turn("assistant", answer("shape", drawing, "en"))], [number])
-        for number, drawing in enumerate(drawings[: len(drawings) * 3 // 4])
+        for number, drawing in enumerate(drawings)
     ]
-    rest = [talk for _ in range(3) for talk in alike(conversations(drawings, rng), rng)]
+    rest = [talk for _ in range(4) for talk in alike(conversations(drawings, rng), rng)]
     return [*first, *rest]
 
 
