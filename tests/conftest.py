@@ -15,6 +15,7 @@ import pytest
 from studio.core.ids import new_id
 from studio.core.settings import Settings
 from studio.core.spec import Command, RunSpec
+from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.shim import procs
 
@@ -33,6 +34,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     fast = "not engine" in chosen and "not browser" in chosen
     if fast and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
         config.option.numprocesses = FAST_WORKERS
+
+
+def free_port(start: int) -> int:
+    """Return a free port; workers begin apart, since two that look at once would find the same."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return ports.first_free(start + 2000 * int(worker))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

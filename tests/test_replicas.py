@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from conftest import FAKES
+from conftest import FAKES, free_port
 
 from studio.core.errors import NotEnoughGpus, NotFound, PortTaken, RecipeInvalid, RunBusy
 from studio.core.settings import Settings
@@ -26,7 +26,6 @@ from studio.core.spec import (
 )
 from studio.engines.engine import Engine, ServerConfig
 from studio.engines.router import Router, RouterConfig
-from studio.jobs import ports
 from studio.jobs.groups import routers_first
 from studio.jobs.jobs import Jobs
 from studio.jobs.shim import procs
@@ -145,7 +144,7 @@ def test_named_cards_are_shared_out(studio: Studio, fake_cards: Callable[..., No
 
 
 def test_the_router_takes_the_address_and_the_copies_stay_inside(studio: Studio) -> None:
-    port = ports.first_free(8700)
+    port = free_port(8700)
     settings = {"host": "0.0.0.0", "port": port, "api_key": "k"}
     found = launch_replicas(studio, ask(settings=settings), 2, policy="round_robin")
     assert (found.router.spec.host, found.router.spec.port) == ("0.0.0.0", port)
@@ -157,7 +156,7 @@ def test_the_router_takes_the_address_and_the_copies_stay_inside(studio: Studio)
 
 
 def test_nothing_is_left_when_the_router_cannot_be_launched(studio: Studio) -> None:
-    held = ports.first_free(8750)
+    held = free_port(8750)
     studio.jobs.reserve_port("somebody", held, "127.0.0.1")
     with pytest.raises(PortTaken):
         launch_replicas(studio, ask(), 2, port=held)

@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import spec
+from conftest import free_port, spec
 from typer.testing import CliRunner
 
 from studio.core.errors import EndpointDown, RecipeInvalid
 from studio.core.settings import Settings
 from studio.core.spec import EndpointSpec, Probe, State
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.serve_cli import lora_app
 
@@ -21,7 +20,7 @@ def test_adapters_from_the_command_line(jobs: Jobs, settings: Settings, tmp_path
     folder = tmp_path / "law"
     folder.mkdir()
     (folder / "adapter_config.json").write_text('{"r": 8}')
-    port = ports.first_free(18370)
+    port = free_port(18370)
     asked = spec(
         "hung",
         port,

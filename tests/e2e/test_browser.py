@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import free_port
 from playwright.sync_api import Page, expect, sync_playwright
 
 from studio.core.settings import ROOT, Settings
 from studio.core.spec import State
-from studio.jobs import ports
 from studio.jobs.shim import procs
 from studio.studio import Studio
 
@@ -41,7 +41,7 @@ SHOTS = os.environ.get("LADDER_SCREENSHOTS")
 @contextmanager
 def page_served(home: Path, *words: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Run `python app.py` as the README says, on a port of its own."""
-    port = ports.first_free(18800)
+    port = free_port(18800)
     argv = [sys.executable, "app.py", "--no-browser", "--port", str(port), *words]
     env = {**os.environ, "LADDER_HOME": str(home)}
     app = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import spec
+from conftest import free_port, spec
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
@@ -25,7 +25,6 @@ from studio.chat.client import Done, Sampling, stream
 from studio.chat.pictures import fit, prepare, rescaled, tokens
 from studio.core.settings import Settings
 from studio.core.spec import Endpoint, EndpointSpec, Pictures, Probe, State
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.launch import launch_page
@@ -47,7 +46,7 @@ def stand_in(jobs: Jobs) -> Callable[..., str]:
     """Start a stand-in server as a run, and wait until it is ready."""
 
     def up(name: str, *words: str, **offer) -> str:
-        port = ports.first_free(8840)
+        port = free_port(8840)
         one = spec(
             "picture_chat",
             port,
@@ -94,7 +93,7 @@ def paste(page: Page, data: bytes) -> None:
 @contextmanager
 def served(settings: Settings) -> Iterator[str]:
     """Serve the Chat tab from this process and return its address."""
-    own = settings.model_copy(update={"port": ports.first_free(18860)})
+    own = settings.model_copy(update={"port": free_port(18860)})
     page = launch_page(Studio(own), only="chat")
     try:
         yield page.url

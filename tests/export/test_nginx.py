@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 from chat.sse_server import FakeChat, Script
+from conftest import free_port
 
 from studio.chat.client import Delta, stream
 from studio.core.errors import EndpointDown, RecipeInvalid
 from studio.core.spec import Endpoint
 from studio.export.nginx import nginx_conf
-from studio.jobs import ports
 
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin") or "nginx"
 NOBODY = 65534
@@ -57,7 +57,7 @@ def nginx(scratch: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*servers: FakeChat, key: str = "", **options) -> Endpoint:
-        port = ports.first_free(18600)
+        port = free_port(18600)
         conf = scratch / "nginx.conf"
         backends = [("127.0.0.1", server.port) for server in servers]
         text = nginx_conf(backends, listen=port, standalone=True, prefix=scratch, **options)

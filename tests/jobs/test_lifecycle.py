@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import FAKES, spec, wait_log
+from conftest import FAKES, free_port, spec, wait_log
 
 from studio.core.errors import PortTaken, RunBusy
 from studio.core.settings import Settings
 from studio.core.spec import Command, Probe, State, StopStep
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.jobs.shim import procs
 
@@ -138,7 +137,7 @@ def test_reused_pid_is_not_our_supervisor(jobs: Jobs) -> None:
 
 
 def test_server_becomes_ready_and_is_offered(jobs: Jobs) -> None:
-    port = ports.first_free(18100)
+    port = free_port(18100)
     asked = spec("serve", port, 0.5, serves=True, probe=Probe(path="/health"), port=port)
     run = jobs.submit(asked)
     run = jobs.wait(run.id, lambda r: r.state is State.READY, timeout_s=30)
@@ -149,7 +148,7 @@ def test_server_becomes_ready_and_is_offered(jobs: Jobs) -> None:
 
 def test_strangers_server_on_our_port_is_not_ready(jobs: Jobs) -> None:
     """Somebody answers on our port, but it is not a process of this run."""
-    port = ports.first_free(18200)
+    port = free_port(18200)
     asked = spec("obey", serves=True, probe=Probe(path="/", timeout_s=4), stop=POLITE)
     ours = jobs.submit(asked.model_copy(update={"port": port, "host": "127.0.0.2"}))
     wait_log(ours, "up")
@@ -161,7 +160,7 @@ def test_strangers_server_on_our_port_is_not_ready(jobs: Jobs) -> None:
 
 def test_port_is_kept_for_a_run_that_waits(jobs: Jobs, tmp_path: Path) -> None:
     """Another program cannot take it, and a studio of another home does not choose it."""
-    port = ports.first_free(18250)
+    port = free_port(18250)
     first = jobs.submit(spec("obey", 0, stop=POLITE))
     asked = spec("serve", port, serves=True, probe=Probe(path="/"), port=port, stop=POLITE)
     waiting = jobs.submit(asked.model_copy(update={"after": (first.id,)}))
@@ -223,7 +222,7 @@ def test_peak_memory_is_measured(jobs: Jobs) -> None:
 
 def test_kill_of_the_page_loses_nothing(jobs: Jobs, settings: Settings) -> None:
     """A process that submitted runs dies by SIGKILL; another finds them with state and log."""
-    port = ports.first_free(18300)
+    port = free_port(18300)
     script = f"""
 import sys, time
 sys.path[:0] = [{str(FAKES.parent)!r}, {str(FAKES.parents[1])!r}]

@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from conftest import spec
+from conftest import free_port, spec
 from prometheus_client.parser import text_string_to_metric_families
 
 from studio.core.spec import Probe, Scrape, State, StopStep
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.shim import scrape
 from studio.jobs.shim.figures import FIGURES, read
@@ -55,7 +54,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
 
 
 def test_figures_of_a_server_are_kept(jobs: Jobs) -> None:
-    port = ports.first_free(18320)
+    port = free_port(18320)
     run = metered(jobs, port)
     until(lambda: len(run.dir.served()) >= 2)
     first, second = run.dir.served()[:2]
@@ -83,7 +82,7 @@ def test_figures_of_a_server_are_kept(jobs: Jobs) -> None:
 
 
 def test_slow_figures_delay_no_stop(jobs: Jobs) -> None:
-    run = metered(jobs, ports.first_free(18330), 30)
+    run = metered(jobs, free_port(18330), 30)
     time.sleep(0.3)  # the question is on its way
     began = time.monotonic()
     jobs.stop(run.id)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from chat.sse_server import FakeChat, Script, steady
-from conftest import spec
+from conftest import free_port, spec
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from studio.chat.conversations import Conversations
 from studio.core.settings import Settings
 from studio.core.spec import EndpointSpec, Probe, State
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.studio import Studio
 from studio.ui.accounts import Account
@@ -35,7 +34,7 @@ def model() -> Iterator[FakeChat]:
 
 @pytest.fixture
 def studio(settings: Settings, jobs: Jobs) -> Studio:
-    return Studio(settings.model_copy(update={"port": ports.first_free(18800)}))
+    return Studio(settings.model_copy(update={"port": free_port(18800)}))
 
 
 @pytest.fixture
@@ -53,7 +52,7 @@ def serve(studio: Studio) -> Iterator[Callable[..., str]]:
 
 def server(jobs: Jobs, delay_s: float = 0.0) -> Run:
     """Submit a fake engine that serves; it answers 200 to everything."""
-    port = ports.first_free(18900)
+    port = free_port(18900)
     one = spec(
         "serve",
         port,

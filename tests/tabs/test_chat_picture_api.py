@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from chat.sse_server import FakeChat, Script
+from conftest import free_port
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
@@ -20,7 +21,6 @@ from studio.chat.album import question
 from studio.chat.conversations import Conversations
 from studio.chat.pictures import prepare
 from studio.core.settings import Settings
-from studio.jobs import ports
 from studio.studio import Studio
 from studio.ui.accounts import Account
 from studio.ui.chat_parts import BROWSER
@@ -37,7 +37,7 @@ def model() -> Iterator[FakeChat]:
 
 @pytest.fixture
 def studio(settings: Settings, model: FakeChat) -> Studio:
-    made = Studio(settings.model_copy(update={"port": ports.first_free(18800)}))
+    made = Studio(settings.model_copy(update={"port": free_port(18800)}))
     made.external.add(model.url)
     return made
 

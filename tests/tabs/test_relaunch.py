@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 import typer
+from conftest import free_port
 from gradio_client import Client
 
 from studio import explain_cli
@@ -21,7 +22,6 @@ from studio.core.settings import Settings
 from studio.core.spec import Command, Placement, Resources, State
 from studio.engines.engine import Engine, EngineConfig
 from studio.engines.explain import explain
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.studio import Launch, Studio
 from studio.ui import runview
@@ -60,7 +60,7 @@ class Short(Engine[ShortConfig]):
 def studio(jobs: Jobs, settings: Settings, fake_cards: Callable[..., None]) -> Studio:
     """A studio on a machine of four cards, with an engine that is quickly at its end."""
     fake_cards(*[{"used": 4}] * 4)
-    made = Studio(settings.model_copy(update={"port": ports.first_free(18800)}))
+    made = Studio(settings.model_copy(update={"port": free_port(18800)}))
     made.__dict__["engines"] = {**made.engines, Short.id: Short()}
     return made
 

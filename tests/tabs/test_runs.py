@@ -8,12 +8,11 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from conftest import spec, wait_log
+from conftest import free_port, spec, wait_log
 from gradio_client import Client
 
 from studio.core.settings import Settings
 from studio.core.spec import State, StopStep
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.accounts import Account
@@ -25,7 +24,7 @@ POLITE = (StopStep(signal="SIGTERM", to="group", grace_s=5, label="terminate"),)
 @pytest.fixture
 def url(settings: Settings, jobs: Jobs) -> Iterator[str]:
     """Serve the Runs tab alone."""
-    settings = settings.model_copy(update={"port": ports.first_free(18700)})
+    settings = settings.model_copy(update={"port": free_port(18700)})
     served = launch_page(Studio(settings), only="runs")
     yield served.url
     served.close()
@@ -94,7 +93,7 @@ def test_files_stay_inside_the_run(url: str, jobs: Jobs, tmp_path) -> None:
 def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs) -> None:
     """A guest's session reaches no handler and no route of this tab."""
     run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=20)
-    settings = settings.model_copy(update={"port": ports.first_free(18750)})
+    settings = settings.model_copy(update={"port": free_port(18750)})
     accounts = [
         Account.make("ann", "password1"),
         Account.make("guest", "password2", "guest"),

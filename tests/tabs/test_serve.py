@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import free_port
 from gradio_client import Client
 
 from studio.core.settings import Settings
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.accounts import Account
@@ -30,7 +30,7 @@ TINY = {
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     home = tmp_path_factory.mktemp("home")
-    return Studio(Settings(home=home, port=ports.first_free(18900)))
+    return Studio(Settings(home=home, port=free_port(18900)))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_bad_cards_by_api_are_a_sentence(client: Client) -> None:
 
 
 def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs) -> None:
-    settings = settings.model_copy(update={"port": ports.first_free(18950)})
+    settings = settings.model_copy(update={"port": free_port(18950)})
     accounts = [Account.make("ann", "password1"), Account.make("guest", "password2", "guest")]
     served = launch_page(Studio(settings), accounts=accounts)
     try:

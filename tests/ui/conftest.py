@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from conftest import free_port
 
 from studio.core.settings import Settings
 from studio.studio import Studio
@@ -31,7 +32,7 @@ def no_real_cards(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture
 def studio(settings: Settings) -> Studio:
     """A studio over an empty home."""
-    return Studio(settings.model_copy(update={"port": 17860}))
+    return Studio(settings.model_copy(update={"port": free_port(17860)}))
 
 
 @pytest.fixture

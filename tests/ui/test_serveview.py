@@ -9,10 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import spec
+from conftest import free_port, spec
 
 from studio.core.spec import Endpoint, EndpointSpec, Probe, Scrape, State, StopStep
-from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import RunDir
 from studio.studio import Studio
@@ -199,7 +198,7 @@ def test_names_are_escaped(run: Run) -> None:
 def test_twenty_viewers_read_the_file_once(
     jobs: Jobs, studio: Studio, serve: Callable[..., Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port = ports.first_free(18350)
+    port = free_port(18350)
     asked = spec(
         "metered",
         port,
@@ -232,7 +231,7 @@ def test_twenty_viewers_read_the_file_once(
 
 
 def test_address_is_the_one_the_visitor_uses(studio: Studio, jobs: Jobs) -> None:
-    port = ports.first_free(18360)
+    port = free_port(18360)
     asked = spec(
         "metered",
         port,
