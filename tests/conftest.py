@@ -20,6 +20,8 @@ from studio.jobs.jobs import Jobs, Run
 from studio.jobs.shim import procs
 
 FAKES = Path(__file__).parent / "fakes"
+SLOW = Path(__file__).parent / "e2e"
+"""Real engines and real browsers; every test in it carries a mark that says so."""
 
 
 FAST_WORKERS = 4
@@ -30,10 +32,18 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the fast subset in parallel: it mostly waits. Real engines go one after the other."""
     if hasattr(config, "workerinput"):
         return
-    chosen = config.option.markexpr or ""
-    fast = "not engine" in chosen and "not browser" in chosen
-    if fast and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
+    if _fast(config) and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
         config.option.numprocesses = FAST_WORKERS
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even read the slow folder for the fast subset; its conftest sees to its marks."""
+    return True if collection_path == SLOW and _fast(config) else None
+
+
+def _fast(config: pytest.Config) -> bool:
+    chosen = config.option.markexpr or ""
+    return "not engine" in chosen and "not browser" in chosen
 
 
 def free_port(start: int) -> int:

@@ -202,6 +202,7 @@
     if (works.has(element)) return;
     const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0 };
     works.set(element, work);
+    element.addEventListener("ladder:shown", () => choose(work));
     element.addEventListener("input", (event) => {
       if (event.target.matches("[data-form-find]")) {
         find(event.target.form, event.target.value);

@@ -232,6 +232,7 @@
       element.dataset.version = data.version ?? "";
       ladder.morph(element, data.html);
       element.classList.add("l-filled");
+      element.dispatchEvent(new CustomEvent("ladder:shown", { bubbles: true }));
     },
   };
 

@@ -20,6 +20,14 @@ BUILD_S = 1800
 START_S = 600
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse a test here without a mark: the fast subset does not read this folder."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            marks = {mark.name for mark in item.iter_markers()}
+            assert marks & {"engine", "browser"}, f"{item.nodeid} needs the mark engine or browser"
+
+
 @pytest.fixture(scope="session")
 def test_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home for real environments; they take minutes to build, so it may be kept."""
