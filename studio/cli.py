@@ -160,8 +160,22 @@ def plan(
     if as_json:
         print_json(known)
         return
+    serving = known.pop("serving", None)
     for key, value in known.items():
         print(f"{key:<14} {value if not isinstance(value, list) else ' '.join(map(str, value))}")
+    if serving is not None:
+        _print_plan(serving)
+
+
+def _print_plan(serving: dict[str, Any]) -> None:
+    from studio.planner.result import ServingPlan
+    from studio.ui.planview import plan_text  # words and figures; nothing of Gradio
+
+    print()
+    if "unknown" in serving:
+        print(serving["unknown"])
+        return
+    print("\n".join(plan_text("en", ServingPlan.model_validate(serving))))
 
 
 @app.command("ls")

@@ -32,8 +32,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the fast subset in parallel: it mostly waits. Real engines go one after the other."""
     if hasattr(config, "workerinput"):
         return
-    if _fast(config) and getattr(config.option, "numprocesses", 0) is None and not config.option.usepdb:
-        config.option.numprocesses = FAST_WORKERS
+    option = config.option
+    if _fast(config) and getattr(option, "numprocesses", 0) is None and not option.usepdb:
+        option.numprocesses = FAST_WORKERS
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

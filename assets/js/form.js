@@ -253,8 +253,20 @@
         tabs(element, work.form);
       }
     });
-    const last = JSON.parse(localStorage.getItem(kept(work.tab)) ?? "null");
-    load(work, last ? { ask: JSON.stringify(last) } : {}).catch(() => load(work, {}));
+    // a link such as ?tab=serve&recipe=vllm/smoke, or &engine=vllm&with={"model": …}
+    const linked = ({ recipe, engine, with: more = "" }) => {
+      if (!recipe && !engine) return false;
+      load(work, recipe ? { recipe, with: more } : { engine, with: more });
+      return true;
+    };
+    const asked = Object.fromEntries(new URLSearchParams(location.search));
+    if (!(asked.tab === work.tab && linked(asked))) {
+      const last = JSON.parse(localStorage.getItem(kept(work.tab)) ?? "null");
+      load(work, last ? { ask: JSON.stringify(last) } : {}).catch(() => load(work, {}));
+    }
+    let first = true; // what the address says now was looked at above
+    ladder.on(work.tab, (query) => { if (!first) linked(query); });
+    first = false;
   }
 
   // Forms of tabs are built when first seen; watch for them.
@@ -268,14 +280,6 @@
   };
   if (document.body) start();
   else document.addEventListener("DOMContentLoaded", start, { once: true });
-
-  // A link such as ?tab=serve&recipe=vllm/smoke opens the form with that recipe.
-  ladder.useForm = (tab, values) => {
-    const element = document.querySelector(`[data-work="${CSS.escape(tab)}"]`);
-    if (!element) return;
-    adopt(element);
-    load(works.get(element), values);
-  };
 })();
 
 // A button with data-collect takes the named inputs around it as its value, as JSON.

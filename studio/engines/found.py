@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MOST = 200
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Ranks that vLLM has room for (`--max-lora-rank`)."""
 
 
 def local_models(root: Path, home: Path) -> list[str]:
@@ -26,6 +30,30 @@ def local_adapters(home: Path) -> list[str]:
     made = [path for path in _made(home) if (path / "adapter_config.json").is_file()]
     own = [p.parent for p in sorted((home / "models").glob("*/adapter_config.json"))]
     return [str(path) for path in (*made, *own)][:MOST]
+
+
+def served_from(folder: Path) -> dict[str, Any] | None:
+    """Return vLLM settings that serve what a training left in a folder; None when nothing can be.
+
+    A whole model is served as it is; an adapter hangs on the base model it names.
+    """
+    if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")):
+        return {"model": str(folder)}
+    try:
+        told = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    base = told.get("base_model_name_or_path")
+    if not base:
+        return None
+    rank = next((r for r in LORA_RANKS if r >= int(told.get("r") or 8)), LORA_RANKS[-1])
+    return {
+        "model": base,
+        "enable_lora": True,
+        "hot_lora": True,
+        "max_lora_rank": rank,
+        "lora_modules": [f"tuned={folder}"],
+    }
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -109,13 +109,18 @@ def _plan(
         reason, values = "disk", {"need_bytes": download, "have_bytes": disk_free_bytes}
     else:
         reason, values = _verdict(budgets, length, least, total, ranks.on_host)
+    drawn = _cards(budgets, least, ranks, host)
+    if reason == "fits" and ranks.on_host and drawn[0].over_bytes > 0:  # all ranks in one memory
+        free = budgets[0].free
+        reason = "host"
+        values = {"need_bytes": free + drawn[0].over_bytes, "have_bytes": free}
     return ServingPlan(
         fits=reason == "fits",
         reason=reason,
         values=values,
         backend=need.backend,
         model=need.model,
-        cards=_cards(budgets, least, ranks, host),
+        cards=drawn,
         params=model.params,
         weights_bytes=max(b.weights + b.lora + b.draft for b in budgets),
         kv_bytes_per_token=max(b.per_token for b in budgets),
@@ -158,8 +163,9 @@ def _verdict(budgets: Sequence[Budget], length: int, least: int, total: int, on_
                 "have_bytes": budget.free,
                 "other_bytes": budget.other,
             }
-            if on_host:
-                return "host", values
+            if on_host:  # every rank's memory comes out of the same place
+                least_of_all = sum(b.fixed + least * b.per_token for b in budgets)
+                return "host", {**values, "need_bytes": max(budget.taken, least_of_all)}
             return ("others" if budget.other > cal.GIB else "share"), values
         if budget.left < 0:
             return "weights", {"need_bytes": budget.fixed, "have_bytes": budget.limit}

@@ -46,6 +46,21 @@ def verdict(lang: str, plan: ServingPlan) -> str:
     return f"{w.note(text, tone=tone, icon_name=drawing)}{lead}{row}{notes}"
 
 
+def plan_text(lang: str, plan: ServingPlan) -> list[str]:
+    """Return the plan as lines for a terminal: verdict, cards, figures, advice."""
+    lines = [say(lang, f"plan.reason.{plan.reason}", **spoken(lang, plan.values))]
+    for card in plan.cards:
+        name = say(lang, "plan.host") if card.card is None else say(lang, "plan.card", n=card.card)
+        parts = [f"{say(lang, f'plan.part.{p.kind}')} {units.size(p.bytes)}" for p in card.parts]
+        lines.append(f"{name} {card.name} {units.size(card.total_bytes)}: {', '.join(parts)}")
+    lines += [
+        f"{say(lang, f'plan.figure.{key}')}: {value} {more}"
+        for key, value, more in _facts(lang, plan)
+    ]
+    lines += [f"-> {advice_text(lang, advice)}" for advice in plan.advice]
+    return [line.strip() for line in lines]
+
+
 def advice_text(lang: str, advice: Advice) -> str:
     """Return a piece of advice in words."""
     return say(lang, f"plan.advice.{advice.key}", **spoken(lang, advice.values))
@@ -118,6 +133,10 @@ def _legend(lang: str, cards: Sequence[CardPlan]) -> str:
 
 
 def _figures(lang: str, plan: ServingPlan) -> str:
+    return f'<div class="l-figures">{"".join(_figure(lang, *f) for f in _facts(lang, plan))}</div>'
+
+
+def _facts(lang: str, plan: ServingPlan) -> list[tuple[str, str, str]]:
     facts: list[tuple[str, str, str]] = []
     if plan.kv_tokens:
         facts.append(("kv_tokens", f"{plan.kv_tokens:,}", ""))
@@ -131,7 +150,7 @@ def _figures(lang: str, plan: ServingPlan) -> str:
         facts.append(("host", units.size(plan.host_bytes), ""))
     if plan.download_bytes:
         facts.append(("download", units.size(plan.download_bytes), ""))
-    return f'<div class="l-figures">{"".join(_figure(lang, *fact) for fact in facts)}</div>'
+    return facts
 
 
 def _figure(lang: str, key: str, value: str, more: str) -> str:

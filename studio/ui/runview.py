@@ -6,6 +6,7 @@ the HTML carry `data-act`, and the tab that shows them decides what an act does.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from studio.core.errors import NotFound
 from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.engines.explain import explain
+from studio.engines.found import served_from
 from studio.jobs.jobs import Run
 from studio.ui import fixview, planview, units
 from studio.ui import widgets as w
@@ -74,6 +76,10 @@ def actions(lang: str, run: Run) -> Iterable[str]:
         f'<button type="button" class="l-button" data-ladder-copy="{w.esc(masked_script(run))}">'
         f"{w.icon('copy')}<span>{w.esc(say(lang, 'runs.copy_command'))}</span></button>"
     )
+    tuned = served_from(run.dir.artifacts / "output") if run.state is State.DONE else None
+    if tuned is not None:
+        asked = {"engine": "vllm", "with": json.dumps(tuned)}
+        yield w.link(say(lang, "runs.serve"), "serve", **asked)
     if not run.state.alive:
         yield w.action(
             say(lang, "runs.delete"),
