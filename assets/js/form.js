@@ -104,6 +104,12 @@
     return { ...said, settings };
   }
 
+  // Addresses end up in logs of proxies; a key has no business there.
+  function masked(said) {
+    if (!said.settings.api_key) return said;
+    return { ...said, settings: { ...said.settings, api_key: "••••" } };
+  }
+
   async function plan(work) {
     const said = ask(work);
     if (!said) return;
@@ -114,7 +120,7 @@
     try {
       const answer = await ladder.get(
         `${work.tab}/plan`,
-        { ask: JSON.stringify(said), on: $("[data-plan-on]", element)?.value ?? "" },
+        { ask: JSON.stringify(masked(said)), on: $("[data-plan-on]", element)?.value ?? "" },
         { signal: work.stop.signal },
       );
       show(work, answer);
