@@ -29,6 +29,9 @@ OLLAMA_PORT = 11434
 
 Message = dict[str, Any]
 
+LEAST_SPAN_S = 0.02
+"""An answer that arrives in less, all at once, tells nothing of how fast it was made."""
+
 
 class Sampling(Frozen):
     """How to draw the answer. What is None is not sent: the model's own default holds."""
@@ -174,7 +177,7 @@ class _Meter:
             total_s=time.perf_counter() - self._started,
             tokens=tokens,
             counted="usage" if told else "chunks",
-            tokens_per_s=(tokens - 1) / span if self._chunks > 1 and span > 0 else None,
+            tokens_per_s=(tokens - 1) / span if self._chunks > 1 and span > LEAST_SPAN_S else None,
             usage=self._usage,
         )
 
