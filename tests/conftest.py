@@ -35,6 +35,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     option = config.option
     if _fast(config) and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         option.numprocesses = FAST_WORKERS
+        option.dist = "loadfile"  # a page that a file serves is served once
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -49,8 +50,11 @@ def _fast(config: pytest.Config) -> bool:
 
 def free_port(start: int) -> int:
     """Return a free port; workers begin apart, since two that look at once would find the same."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
-    return ports.first_free(start + 2000 * int(worker))
+    return ports.first_free(start + 2000 * _worker())
+
+
+def _worker() -> int:
+    return int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,7 +69,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def no_outside_help(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep tests away from the real home, real cards and the network."""
+    """Keep tests away from the real home, real cards, the network and each other's ports."""
+    if worker := _worker():
+        monkeypatch.setattr(ports, "FIRST_PORT", 8000 + 200 * worker)
     for name in list(os.environ):
         if name.startswith("LADDER_") and not name.startswith("LADDER_TEST_"):
             monkeypatch.delenv(name)
