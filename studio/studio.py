@@ -275,12 +275,16 @@ class Studio:
     ) -> RunSpec:
         interpreter = self._interpreter(engine)
         has_gpu = self.envs.variant() == "cuda"
+        resources = _resources(ask.cards, engine.resources(config, has_gpu))
         place = Placement(
             interpreter=interpreter,
             host=_host(config),
             port=port,
             root=str(ROOT),
             has_gpu=has_gpu,
+            num_gpus=resources.num_gpus,
+            data_dir=str(self.settings.home / "data"),
+            cache_dir=str(self.settings.home / "cache"),
             flags=self.envs.flags(engine.env.name) if engine.env else None,
             version=self.envs.version(engine.env.name) if engine.env else "",
         )
@@ -292,7 +296,7 @@ class Studio:
             recipe=ask.recipe,
             config=config.model_dump(mode="json"),
             command=engine.command(config, place),
-            resources=_resources(ask.cards, engine.resources(config, has_gpu)),
+            resources=resources,
             serves=engine.serves,
             probe=engine.probe(config),
             scrape=engine.scrape(config),
@@ -307,6 +311,7 @@ class Studio:
             studio_version=__version__,
             relaunch_of=ask.relaunch_of,
             group=ask.group,
+            ranks=engine.ranks(config, resources.num_gpus),
         )
 
     def _kept_plan(self, ask: Launch) -> dict[str, Any] | None:

@@ -65,6 +65,12 @@ class Placement(Frozen):
     """Absolute folder that a recipe's relative paths start from."""
     has_gpu: bool = False
     """True when the machine has cards the engine can use."""
+    num_gpus: int = 0
+    """Cards the run will be given: the person's count, else the engine's own; 0 on a CPU."""
+    data_dir: str = ""
+    """Absolute folder of the studio's own data sets, with their dataset_info.json."""
+    cache_dir: str = ""
+    """Absolute folder for what engines compile once, such as DeepSpeed's operators."""
     flags: frozenset[str] | None = None
     """Every `--flag` the engine of that environment knows; None while nobody has asked it."""
     version: str = ""
@@ -173,6 +179,56 @@ class Serving(Frozen):
     """True when random weights of the true shape are used and no weight file is read."""
 
 
+class Training(Frozen):
+    """What a training is about to load and keep, in one vocabulary, so that it can be planned."""
+
+    model: str
+    """Model folder or hub id, as the recipe says it."""
+    stage: str = "sft"
+    """pt, sft, rm, dpo, kto, ... in LLaMA-Factory's words."""
+    finetuning_type: Literal["full", "freeze", "lora"] = "lora"
+    lora_rank: int = 8
+    lora_target: str = "all"
+    """`all`, or names of linear layers separated by commas."""
+    freeze_trainable_layers: int = 2
+    """With `freeze`: how many of the last layers are trained."""
+    quantization_bit: int | None = None
+    """4 or 8 when the frozen weights are quantized while they load (QLoRA)."""
+    precision: Literal["fp32", "bf16", "fp16", "pure_bf16"] = "bf16"
+    """bf16 and fp16 are mixed: float32 master weights and states of what is trained."""
+    optimizer: str = "adamw_torch"
+    num_processes: int = 1
+    """One per card."""
+    strategy: Literal["ddp", "fsdp2", "zero1", "zero2", "zero3"] = "ddp"
+    offload: Literal["none", "optimizer", "all"] = "none"
+    """What waits in host memory: nothing, the optimizer's states, or these and the parameters."""
+    offload_nvme: bool = False
+    """True when what is offloaded goes to a disk instead of host memory."""
+    per_device_train_batch_size: int = 1
+    gradient_accumulation_steps: int = 1
+    cutoff_len: int = 2048
+    gradient_checkpointing: bool = True
+    flash_attn: bool = True
+    """True when attention keeps no score matrix (sdpa, FlashAttention)."""
+    liger_kernel: bool = False
+    """True when the loss is computed in pieces, so that the logits are never whole."""
+    packing: bool = False
+    needs_reference: bool = False
+    """True when a second, frozen copy of the model is held (DPO and KTO of full parameters)."""
+    freeze_vision_tower: bool = True
+    image_max_pixels: int = 589824
+    num_train_epochs: float = 3.0
+    max_steps: int = -1
+    num_samples: int | None = None
+    """Samples of the training set, where they are counted."""
+    save_steps: int | None = None
+    """Steps between checkpoints; None saves the result alone."""
+    save_total_limit: int | None = None
+    save_only_model: bool = False
+    """True when checkpoints carry no optimizer states."""
+    on_cpu: bool = False
+
+
 class RunSpec(Frozen):
     """A launch with frozen settings: everything the shim and every later reader need."""
 
@@ -203,6 +259,8 @@ class RunSpec(Frozen):
     relaunch_of: str | None = None
     group: str = ""
     """Name shared by runs that belong together, such as replicas and their router."""
+    ranks: int = 0
+    """Training processes that should come up; 0 for a run that is no training."""
 
 
 class Endpoint(Frozen):

@@ -22,6 +22,7 @@ from studio.core.spec import (
     Scrape,
     Serving,
     StopStep,
+    Training,
 )
 from studio.envs.catalog import EnvSpec
 from studio.jobs.rundir import RunDir
@@ -174,6 +175,14 @@ class Engine(ABC, Generic[Config]):
     def serving(self, config: Config) -> Serving | None:
         """Return what it will load, in the planner's words; None when that cannot be planned."""
         return None
+
+    def training(self, config: Config, num_gpus: int) -> Training | None:
+        """Return what it will train, in the planner's words; None when that cannot be planned."""
+        return None
+
+    def ranks(self, config: Config, num_gpus: int) -> int:
+        """Return how many training processes should come up; 0 for what is no training."""
+        return 0
 
     def points(self, run: RunDir) -> Iterable[Point]:
         """Yield the values of its curves so far."""
