@@ -1,0 +1,493 @@
+"""Training on real cards: plan against measured, the studio against the hand. Run by hand:
+
+    LADDER_TEST_ENVS="llamafactory=/usr/bin/python3:/root/site-llamafactory" \
+        python3 tests/gpu/train_points.py OUT [STEP ...]
+
+Weights are random ones of the true shapes, made on the card. The studio's run and the same command
+started by hand run side by side on disjoint cards and change sides every round. Speed is taken
+between two rows of the trainer's own log, after the warm-up, by the clock of this script, the same
+way for both. Everything started is stopped; rows go to OUT/train.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+HERE = Path(__file__).resolve()
+sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parent)]
+
+from studio.core.settings import ROOT, Settings  # noqa: E402
+from studio.core.spec import RunSpec, State  # noqa: E402
+from studio.jobs.jobs import Run  # noqa: E402
+from studio.jobs.shim import procs  # noqa: E402
+from studio.jobs.shim.cards import read_cards  # noqa: E402
+from studio.studio import Launch, Studio  # noqa: E402
+
+SHAPES: dict[str, dict[str, Any]] = {
+    "qwen2.5-1.5b": {
+        "hidden_size": 1536,
+        "intermediate_size": 8960,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 12,
+        "num_key_value_heads": 2,
+        "vocab_size": 151936,
+        "tie_word_embeddings": True,
+    },
+    "qwen2.5-7b": {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+        "tie_word_embeddings": False,
+    },
+}
+MODELS, DATA = Path("/tmp/models"), Path("/tmp/points-data")
+CUTOFF, SAMPLES, WARM_STEPS, EVERY = 1024, 1600, 10, 5
+
+MAKE = """
+import json, sys, torch
+from transformers import AutoConfig, AutoModelForCausalLM
+config = AutoConfig.from_pretrained(sys.argv[1])
+torch.set_default_dtype(torch.bfloat16)
+with torch.device("cuda"):
+    model = AutoModelForCausalLM.from_config(config)
+model.save_pretrained(sys.argv[1])
+print(sum(p.numel() for p in model.parameters()))
+"""
+
+
+class Case(NamedTuple):
+    """One setting to be measured."""
+
+    label: str
+    model: str
+    cards: int
+    steps: int
+    settings: dict[str, Any]
+
+
+FULL = {
+    "finetuning_type": "full",
+    "learning_rate": 1e-5,
+    "per_device_train_batch_size": 2,
+    "lr_scheduler_type": "constant",
+}
+LORA = {
+    "finetuning_type": "lora",
+    "lora_rank": 8,
+    "lora_target": "all",
+    "per_device_train_batch_size": 4,
+    "lr_scheduler_type": "constant",
+}
+SMALL, LARGE = "qwen2.5-1.5b", "qwen2.5-7b"
+WAVES: dict[str, list[Case]] = {
+    "one": [
+        Case("7B LoRA, one card", LARGE, 1, 60, LORA),
+        Case("1.5B full, one card", SMALL, 1, 120, FULL),
+    ],
+    "lora-ddp": [Case("7B LoRA, DDP x2", LARGE, 2, 60, LORA)],
+    "ddp": [Case("1.5B full, DDP x2", SMALL, 2, 120, FULL)],
+    "zero1": [Case("1.5B full, ZeRO-1 x2", SMALL, 2, 120, {**FULL, "strategy": "zero1"})],
+    "zero2": [Case("1.5B full, ZeRO-2 x2", SMALL, 2, 120, {**FULL, "strategy": "zero2"})],
+    "zero3": [Case("1.5B full, ZeRO-3 x2", SMALL, 2, 60, {**FULL, "strategy": "zero3"})],
+    "zero2-offload": [
+        Case(
+            "1.5B full, ZeRO-2 + optimizer offload x2",
+            SMALL,
+            2,
+            30,
+            {**FULL, "strategy": "zero2", "offload": "optimizer"},
+        )
+    ],
+    "zero3-offload": [
+        Case(
+            "1.5B full, ZeRO-3 + all offloaded x2",
+            SMALL,
+            2,
+            30,
+            {**FULL, "strategy": "zero3", "offload": "all"},
+        )
+    ],
+    "lora-zero2": [Case("7B LoRA, ZeRO-2 x2", LARGE, 2, 60, {**LORA, "strategy": "zero2"})],
+    "lora-zero3": [Case("7B LoRA, ZeRO-3 x2", LARGE, 2, 40, {**LORA, "strategy": "zero3"})],
+    "fsdp2": [
+        Case(
+            "1.5B full, FSDP2 x2",
+            SMALL,
+            2,
+            60,
+            {**FULL, "strategy": "fsdp2", "launcher": "accelerate"},
+        )
+    ],
+    "qlora": [
+        Case("7B QLoRA NF4, one card", LARGE, 1, 40, {**LORA, "quantization_bit": 4}),
+        Case(
+            "1.5B full, batch 8, one card",
+            SMALL,
+            1,
+            60,
+            {**FULL, "per_device_train_batch_size": 8},
+        ),
+    ],
+    "launchers": [
+        Case(
+            "1.5B full, ZeRO-2 x2, deepspeed launcher",
+            SMALL,
+            2,
+            60,
+            {**FULL, "strategy": "zero2", "launcher": "deepspeed"},
+        )
+    ],
+    "accelerate": [
+        Case(
+            "1.5B full, DDP x2, accelerate launch",
+            SMALL,
+            2,
+            60,
+            {**FULL, "launcher": "accelerate"},
+        )
+    ],
+}
+
+
+class Steps(threading.Thread):
+    """Notes by its own clock when each row of a trainer's log appears."""
+
+    def __init__(self, log: Path) -> None:
+        super().__init__(daemon=True)
+        self.log, self.seen, self.over = log, {}, threading.Event()
+
+    def run(self) -> None:
+        """Look every few milliseconds until told to stop."""
+        size = 0
+        while not self.over.wait(0.004):
+            try:
+                now = self.log.stat().st_size
+            except OSError:
+                continue
+            if now == size:
+                continue
+            at, size = time.monotonic(), now
+            for line in self.log.read_text().splitlines():
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    continue
+                if "loss" in row:
+                    self.seen.setdefault(row["current_steps"], (at, row["loss"]))
+
+    def rate(self, batch: int) -> dict[str, Any]:
+        """Return samples/s after the warm-up and the losses seen."""
+        self.over.set()
+        steps = sorted(step for step in self.seen if step >= WARM_STEPS)
+        if len(steps) < 2:
+            return {"samples_per_s": None}
+        first, last = steps[0], steps[-1]
+        seconds = self.seen[last][0] - self.seen[first][0]
+        return {
+            "samples_per_s": round((last - first) * batch / seconds, 3),
+            "steps": [first, last],
+            "loss": [self.seen[first][1], self.seen[last][1]],
+        }
+
+
+class Memory(threading.Thread):
+    """Keeps the most that the vendor's tool shows on each card, less what was there before."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.before = {card.index: card.used for card in read_cards()}
+        self.peak = dict.fromkeys(self.before, 0)
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Look four times a second until told to stop."""
+        while not self.over.wait(0.25):
+            for card in read_cards():
+                used = card.used - self.before[card.index]
+                self.peak[card.index] = max(self.peak[card.index], used)
+
+    def mib(self, cards: Sequence[int]) -> list[int]:
+        """Return the peaks of some cards in MiB."""
+        return [self.peak[card] // 2**20 for card in cards]
+
+
+class ByHand:
+    """The same command with the same files in a folder of its own, without the studio."""
+
+    def __init__(self, spec: RunSpec, folder: Path, cards: Sequence[int]) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "artifacts").mkdir(parents=True)
+        for name, text in spec.command.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        env = {**os.environ, **spec.command.env, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, cards))
+        self.folder = folder
+        with (folder / "log.txt").open("w") as log:
+            self.process = subprocess.Popen(
+                spec.command.argv,
+                cwd=folder,
+                env=env,
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+
+    def wait(self, timeout_s: float) -> int:
+        """Wait for the end; kill what is left of its session."""
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            try:
+                os.killpg(self.process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+class Session:
+    """One sitting on the machine."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.studio = Studio(Settings(home=Path("/tmp/ladder-home")))
+        for item in filter(None, os.environ.get("LADDER_TEST_ENVS", "").split(",")):
+            name, _, where = item.partition("=")
+            python, *paths = where.split(":")
+            self.studio.envs.adopt(name, Path(python), tuple(map(Path, paths)))
+            self.python, self.paths = python, paths
+        kept = out / "train.json"
+        self.rows: list[dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else []
+
+    def model(self, name: str) -> Path:
+        """Make a model of the true shape with random weights once; the tokenizer is a tiny one."""
+        made = MODELS / name
+        if (made / "model.safetensors").exists() or (
+            made / "model.safetensors.index.json"
+        ).exists():
+            return made
+        made.mkdir(parents=True, exist_ok=True)
+        tiny = ROOT / "assets/models/tiny-qwen2.5"
+        for file in ("tokenizer.json", "chat_template.jinja"):
+            shutil.copy(tiny / file, made / file)
+        tokenizer = json.loads((tiny / "tokenizer_config.json").read_text())
+        tokenizer["model_max_length"] = 32768
+        (made / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+        config = {
+            **SHAPES[name],
+            "architectures": ["Qwen2ForCausalLM"],
+            "model_type": "qwen2",
+            "max_position_embeddings": 32768,
+            "rms_norm_eps": 1e-6,
+            "rope_theta": 1000000.0,
+            "hidden_act": "silu",
+            "torch_dtype": "bfloat16",
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+        }
+        (made / "config.json").write_text(json.dumps(config))
+        env = {**os.environ, "PYTHONPATH": ":".join(self.paths)}
+        done = subprocess.run(
+            [self.python, "-c", MAKE, str(made)], env=env, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        print("MODEL", name, done.stdout.strip(), "parameters", flush=True)
+        return made
+
+    def ask(self, case: Case, cards: Sequence[int]) -> Launch:
+        """Return one case as a launch on some cards."""
+        settings = {
+            "model_name_or_path": str(self.model(case.model)),
+            "stage": "sft",
+            "template": "qwen",
+            "dataset": "filled",
+            "dataset_dir": str(data()),
+            "cutoff_len": CUTOFF,
+            "max_steps": case.steps,
+            "logging_steps": EVERY,
+            "bf16": True,
+            "seed": 1,
+            **case.settings,
+        }
+        return Launch(
+            engine="llamafactory-train", settings=settings, name=case.label, cards=list(cards)
+        )
+
+    def wave(self, name: str, number: int) -> None:
+        """Measure the cases of a wave side by side, the studio's and those by hand."""
+        cases, free = WAVES[name], list(range(len(read_cards())))
+        if number % 2:
+            free.reverse()
+        memory = Memory()
+        memory.start()
+        began, pairs = time.monotonic(), []
+        for case in cases:
+            mine, theirs = sorted(free[: case.cards]), sorted(free[case.cards : 2 * case.cards])
+            free = free[2 * case.cards :]
+            ask = self.ask(case, mine)
+            run = self.studio.launch(ask)
+            steps = Steps(run.dir.artifacts / "output" / "trainer_log.jsonl")
+            steps.start()
+            hand = None
+            if len(theirs) == case.cards:
+                spec = self.studio.preview(self.ask(case, theirs))
+                hand = ByHand(spec, Path("/tmp/hand") / run.id, theirs)
+                other = Steps(hand.folder / "artifacts" / "output" / "trainer_log.jsonl")
+                other.start()
+            pairs.append((case, run, mine, steps, hand, theirs, other if hand else None))
+        for case, run, mine, steps, hand, theirs, other in pairs:
+            ended = self.studio.jobs.wait(run.id, timeout_s=400)
+            code = hand.wait(400) if hand else None
+            batch = case.settings["per_device_train_batch_size"] * case.cards
+            self.note(case, name, number, ended, mine, memory, steps.rate(batch))
+            if hand is not None and other is not None:
+                row = {
+                    "what": case.label,
+                    "wave": name,
+                    "round": number,
+                    "by": "hand",
+                    "cards": theirs,
+                    "exit_code": code,
+                    "peak_mib": memory.mib(theirs),
+                    **other.rate(batch),
+                }
+                self.rows.append(row)
+                print("HAND", json.dumps(row), flush=True)
+                if code:
+                    print((hand.folder / "log.txt").read_text()[-1500:], flush=True)
+                shutil.rmtree(hand.folder, ignore_errors=True)
+        memory.over.set()
+        print(f"WAVE {name} round {number}: {time.monotonic() - began:.0f} s", flush=True)
+
+    def note(
+        self,
+        case: Case,
+        wave: str,
+        number: int,
+        run: Run,
+        cards: Sequence[int],
+        memory: Memory,
+        rate: dict[str, Any],
+    ) -> None:
+        """Write down what the studio's run showed, with the plan it was launched with."""
+        result = run.result or {}
+        row = {
+            "what": case.label,
+            "wave": wave,
+            "round": number,
+            "by": "studio",
+            "cards": list(cards),
+            "state": str(run.state),
+            "exit_code": result.get("exit_code"),
+            "peak_mib": memory.mib(cards),
+            "peak_booked_mib": [v // 2**20 for v in (result.get("peak_gpu_bytes") or {}).values()],
+            "host_gib": round(result.get("peak_host_bytes", 0) / 2**30, 2),
+            "survivors": result.get("survivors"),
+            "held": result.get("gpu_memory_held"),
+            "ranks": [row.get("ranks") for row in run.dir.metrics()][-3:],
+            "seconds": round((run.ended_at or 0) - (run.started_at or 0), 1),
+            "plan": run.dir.plan(),
+            "config": run.spec.config,
+            **rate,
+        }
+        self.rows.append(row)
+        short = {k: v for k, v in row.items() if k not in ("plan", "config")}
+        print("STUDIO", json.dumps(short), flush=True)
+        if run.state is not State.DONE:
+            print(run.dir.log.read_text()[-2500:], flush=True)
+        shutil.rmtree(run.dir.artifacts / "output", ignore_errors=True)
+
+    def stop(self) -> None:
+        """Stop one training politely, kill another's first process; look what is left."""
+        case = Case("7B LoRA, DDP x2, stopped", LARGE, 2, 4000, LORA)
+        polite, killed = (self.studio.launch(self.ask(case, cards)) for cards in ([0, 1], [2, 3]))
+        for run in (polite, killed):
+            self.studio.jobs.wait(run.id, lambda r: bool(self.studio.progress(r.id)), timeout_s=240)
+        root = next(row["pid"] for row in killed.dir.events() if row["phase"] == "running")
+        for what, run in (("stop", polite), ("kill -9 of the first process", killed)):
+            began = time.monotonic()
+            if what == "stop":
+                self.studio.jobs.stop(run.id)
+            else:
+                os.kill(root, signal.SIGKILL)
+            ended = self.studio.jobs.wait(run.id, timeout_s=120)
+            output = run.dir.artifacts / "output"
+            row = {
+                "what": what,
+                "state": str(ended.state),
+                "seconds": round(time.monotonic() - began, 2),
+                "exit_code": ended.result["exit_code"],
+                "adapter": (output / "adapter_model.safetensors").exists(),
+                "survivors": ended.result["survivors"] + procs.marked(run.id),
+                "held": ended.result["gpu_memory_held"],
+            }
+            self.rows.append(row)
+            print("STOP", json.dumps(row), flush=True)
+
+    def keep(self) -> None:
+        """Write the rows and the logs out."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "train.json").write_text(json.dumps(self.rows, indent=1))
+        with tarfile.open(self.out / "logs.tar.gz", "w:gz") as tar:
+            for run in self.studio.jobs.list(limit=200):
+                for path in run.dir.folder.iterdir():
+                    if path.is_file() and path.stat().st_size < 2**21:
+                        tar.add(path, f"{run.id}/{path.name}")
+
+
+def data() -> Path:
+    """Write a data set whose samples all fill the cutoff."""
+    if not (DATA / "dataset_info.json").exists():
+        DATA.mkdir(parents=True, exist_ok=True)
+        words = "the ladder climbs from small to large and every rung is measured before the next"
+        rows = [
+            {"instruction": f"Say number {n}.", "input": "", "output": f"{n} {words} " * 120}
+            for n in range(SAMPLES)
+        ]
+        (DATA / "filled.json").write_text(json.dumps(rows))
+        (DATA / "dataset_info.json").write_text('{"filled": {"file_name": "filled.json"}}')
+    return DATA
+
+
+def main(out: Path, steps: list[str]) -> None:
+    """Do the steps named (`zero2`, `zero2@1` for the second round, `stop`), in this order."""
+    session = Session(out)
+    before = [card.used // 2**20 for card in read_cards()]
+    until = time.monotonic() + float(os.environ.get("POINTS_SECONDS", "560"))
+    for step in steps or [*WAVES, "stop"]:
+        if time.monotonic() > until - 60:
+            print("SKIPPED for time:", step, flush=True)
+            continue
+        try:
+            if step == "stop":
+                session.stop()
+            else:
+                name, _, number = step.partition("@")
+                session.wave(name, int(number or 0))
+        except Exception as error:
+            print("FAILED", step, repr(error)[:800], flush=True)
+            for run in session.studio.jobs.list():
+                if run.state.alive:
+                    session.studio.jobs.stop(run.id, now=True)
+                    session.studio.jobs.wait(run.id, timeout_s=60)
+        session.keep()
+    time.sleep(2)
+    print("MEMORY before and after, MiB:", before, [c.used // 2**20 for c in read_cards()])
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
