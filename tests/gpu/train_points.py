@@ -30,7 +30,7 @@ sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parent)]
 from studio.core.settings import ROOT, Settings  # noqa: E402
 from studio.core.spec import RunSpec, State  # noqa: E402
 from studio.jobs.jobs import Run  # noqa: E402
-from studio.jobs.shim import procs  # noqa: E402
+from studio.jobs.shim import nvml, procs  # noqa: E402
 from studio.jobs.shim.cards import read_cards  # noqa: E402
 from studio.studio import Launch, Studio  # noqa: E402
 
@@ -98,6 +98,7 @@ WAVES: dict[str, list[Case]] = {
         Case("7B LoRA, one card", LARGE, 1, 60, LORA),
         Case("1.5B full, one card", SMALL, 1, 120, FULL),
     ],
+    "one-small": [Case("1.5B full, one card", SMALL, 1, 120, FULL)],
     "lora-ddp": [Case("7B LoRA, DDP x2", LARGE, 2, 60, LORA)],
     "ddp": [Case("1.5B full, DDP x2", SMALL, 2, 120, FULL)],
     "zero1": [Case("1.5B full, ZeRO-1 x2", SMALL, 2, 120, {**FULL, "strategy": "zero1"})],
@@ -108,7 +109,7 @@ WAVES: dict[str, list[Case]] = {
             "1.5B full, ZeRO-2 + optimizer offload x2",
             SMALL,
             2,
-            30,
+            20,
             {**FULL, "strategy": "zero2", "offload": "optimizer"},
         )
     ],
@@ -212,13 +213,17 @@ class Memory(threading.Thread):
         self.before = {card.index: card.used for card in read_cards()}
         self.peak = dict.fromkeys(self.before, 0)
         self.over = threading.Event()
+        self.start()
 
     def run(self) -> None:
         """Look four times a second until told to stop."""
+        open_ones = nvml.open_cards((card.index, card.uuid) for card in read_cards())
+        assert open_ones is not None, "no NVML here"
         while not self.over.wait(0.25):
-            for card in read_cards():
-                used = card.used - self.before[card.index]
-                self.peak[card.index] = max(self.peak[card.index], used)
+            for card, before in self.before.items():
+                reading = open_ones.read(card)
+                if reading is not None:
+                    self.peak[card] = max(self.peak[card], reading.used - before)
 
     def mib(self, cards: Sequence[int]) -> list[int]:
         """Return the peaks of some cards in MiB."""
@@ -328,50 +333,95 @@ class Session:
         )
 
     def wave(self, name: str, number: int) -> None:
-        """Measure the cases of a wave side by side, the studio's and those by hand."""
-        cases, free = WAVES[name], list(range(len(read_cards())))
-        if number % 2:
-            free.reverse()
-        memory = Memory()
-        memory.start()
-        began, pairs = time.monotonic(), []
-        for case in cases:
-            mine, theirs = sorted(free[: case.cards]), sorted(free[case.cards : 2 * case.cards])
-            free = free[2 * case.cards :]
-            ask = self.ask(case, mine)
-            run = self.studio.launch(ask)
-            steps = Steps(run.dir.artifacts / "output" / "trainer_log.jsonl")
-            steps.start()
-            hand = None
-            if len(theirs) == case.cards:
-                spec = self.studio.preview(self.ask(case, theirs))
-                hand = ByHand(spec, Path("/tmp/hand") / run.id, theirs)
-                other = Steps(hand.folder / "artifacts" / "output" / "trainer_log.jsonl")
-                other.start()
-            pairs.append((case, run, mine, steps, hand, theirs, other if hand else None))
-        for case, run, mine, steps, hand, theirs, other in pairs:
-            ended = self.studio.jobs.wait(run.id, timeout_s=400)
-            code = hand.wait(400) if hand else None
-            batch = case.settings["per_device_train_batch_size"] * case.cards
-            self.note(case, name, number, ended, mine, memory, steps.rate(batch))
-            if hand is not None and other is not None:
-                row = {
-                    "what": case.label,
-                    "wave": name,
-                    "round": number,
-                    "by": "hand",
-                    "cards": theirs,
-                    "exit_code": code,
-                    "peak_mib": memory.mib(theirs),
-                    **other.rate(batch),
-                }
-                self.rows.append(row)
-                print("HAND", json.dumps(row), flush=True)
-                if code:
-                    print((hand.folder / "log.txt").read_text()[-1500:], flush=True)
-                shutil.rmtree(hand.folder, ignore_errors=True)
-        memory.over.set()
-        print(f"WAVE {name} round {number}: {time.monotonic() - began:.0f} s", flush=True)
+        """Measure the cases of a wave, each by the studio and by hand.
+
+        Side by side where there are cards for both, and they change sides every round; else one
+        after the other on the same cards, and the order changes every round.
+        """
+        for case in WAVES[name]:
+            began, free = time.monotonic(), list(range(len(read_cards())))
+            if len(free) >= 2 * case.cards:
+                if number % 2:
+                    free.reverse()
+                mine, theirs = sorted(free[: case.cards]), sorted(free[case.cards : 2 * case.cards])
+                memory = Memory()
+                run, steps = self.begin(case, mine)
+                hand, other = self.begin_by_hand(case, theirs)
+                self.end(case, name, number, run, mine, steps, memory)
+                self.end_by_hand(case, name, number, hand, theirs, other, memory)
+                memory.over.set()
+            else:
+                cards = free[: case.cards]
+                for by_hand in (False, True) if number % 2 == 0 else (True, False):
+                    memory = Memory()
+                    if by_hand:
+                        hand, other = self.begin_by_hand(case, cards)
+                        self.end_by_hand(case, name, number, hand, cards, other, memory)
+                    else:
+                        run, steps = self.begin(case, cards)
+                        self.end(case, name, number, run, cards, steps, memory)
+                    memory.over.set()
+                    time.sleep(2)
+            took = time.monotonic() - began
+            print(f"CASE {case.label} round {number}: {took:.0f} s", flush=True)
+
+    def begin(self, case: Case, cards: Sequence[int]) -> tuple[Run, Steps]:
+        """Launch a case with the studio."""
+        run = self.studio.launch(self.ask(case, cards))
+        steps = Steps(run.dir.artifacts / "output" / "trainer_log.jsonl")
+        steps.start()
+        return run, steps
+
+    def begin_by_hand(self, case: Case, cards: Sequence[int]) -> tuple[ByHand, Steps]:
+        """Start the command of a case without the studio."""
+        spec = self.studio.preview(self.ask(case, cards))
+        hand = ByHand(spec, Path("/tmp/hand") / spec.id, cards)
+        steps = Steps(hand.folder / "artifacts" / "output" / "trainer_log.jsonl")
+        steps.start()
+        return hand, steps
+
+    def end(
+        self,
+        case: Case,
+        wave: str,
+        number: int,
+        run: Run,
+        cards: Sequence[int],
+        steps: Steps,
+        memory: Memory,
+    ) -> None:
+        """Wait for the studio's run and note it."""
+        ended = self.studio.jobs.wait(run.id, timeout_s=400)
+        batch = case.settings["per_device_train_batch_size"] * case.cards
+        self.note(case, wave, number, ended, cards, memory, steps.rate(batch))
+
+    def end_by_hand(
+        self,
+        case: Case,
+        wave: str,
+        number: int,
+        hand: ByHand,
+        cards: Sequence[int],
+        steps: Steps,
+        memory: Memory,
+    ) -> None:
+        """Wait for the run by hand and note it."""
+        code = hand.wait(400)
+        row = {
+            "what": case.label,
+            "wave": wave,
+            "round": number,
+            "by": "hand",
+            "cards": list(cards),
+            "exit_code": code,
+            "peak_mib": memory.mib(cards),
+            **steps.rate(case.settings["per_device_train_batch_size"] * case.cards),
+        }
+        self.rows.append(row)
+        print("HAND", json.dumps(row), flush=True)
+        if code:
+            print((hand.folder / "log.txt").read_text()[-1500:], flush=True)
+        shutil.rmtree(hand.folder, ignore_errors=True)
 
     def note(
         self,

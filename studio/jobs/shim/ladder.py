@@ -54,9 +54,7 @@ def targets(run_id: str, root: procs.Stat | None, to: str) -> list[procs.Stat]:
     if to == "group":
         return [e for e in procs.descendants(os.getpid()) if e.pgrp == root.pgrp]
     if to == "ranks":
-        tree = procs.descendants(os.getpid())
-        ranked = {e.pid for e in tree if "LOCAL_RANK" in procs.environ(e.pid)}
-        top = [e for e in tree if e.pid in ranked and e.ppid not in ranked]
+        top = [entry for entry, _ in procs.ranks(procs.descendants(os.getpid()))]
         return top or [root]
     return [root]
 

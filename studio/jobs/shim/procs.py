@@ -94,6 +94,20 @@ def environ(pid: int) -> dict[str, str]:
     return {key.decode(errors="replace"): value.decode(errors="replace") for key, _, value in pairs}
 
 
+def ranks(tree: Iterable[Stat]) -> list[tuple[Stat, int]]:
+    """Return the topmost processes to which a torch launcher gave a LOCAL_RANK.
+
+    Each with the WORLD_SIZE it was told, 0 when it was told none.
+    """
+    found: dict[int, tuple[Stat, int]] = {}
+    for entry in tree:
+        told = environ(entry.pid)
+        if "LOCAL_RANK" in told:
+            world = told.get("WORLD_SIZE", "")
+            found[entry.pid] = (entry, int(world) if world.isdigit() else 0)
+    return [pair for pair in found.values() if pair[0].ppid not in found]
+
+
 def marked(run_id: str) -> list[Stat]:
     """Return the live processes whose environment carries this run's mark."""
     needle = f"{MARK}={run_id}".encode()
@@ -135,12 +149,27 @@ def sweep(run_id: str, *, deadline_s: float = 5.0) -> list[int]:
         time.sleep(0.05)
 
 
+WALKED_BYTES = 2**28
+"""Largest process whose pages are walked for its proportional share: 40 ms for each GiB, in which
+it cannot map memory. A training of 44 GiB would stand still for two seconds."""
+
+
 def memory_bytes(tree: Iterable[int]) -> int:
-    """Return the proportional memory (PSS, else RSS) of some processes in bytes."""
-    total = 0
+    """Return the memory of some processes in bytes, what they share counted once.
+
+    Small processes by their proportional set size. Of large ones the private memory is added up,
+    and of what they map from files or share the largest part is taken, since workers of one engine
+    map the same. Both are exact for one process; neither stops a large one.
+    """
+    total = shared = 0
     for pid in tree:
-        total += _pss_bytes(pid)
-    return total
+        own, mapped = _resident(pid)
+        if own + mapped <= WALKED_BYTES:
+            total += _pss_bytes(pid)
+        else:
+            total += own
+            shared = max(shared, mapped)
+    return total + shared
 
 
 def listens(tree: Iterable[int], port: int) -> bool:
@@ -159,6 +188,18 @@ def listens(tree: Iterable[int], port: int) -> bool:
         except OSError:
             continue
     return False
+
+
+def _resident(pid: int) -> tuple[int, int]:
+    """Return a process's private resident bytes, and those mapped from files or shared."""
+    try:
+        rows = dict(
+            line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        )
+        kib = {key: int(rows[key].split()[0]) for key in ("RssAnon", "RssFile", "RssShmem")}
+    except (OSError, ValueError, KeyError):
+        return 0, 0
+    return kib["RssAnon"] * 1024, (kib["RssFile"] + kib["RssShmem"]) * 1024
 
 
 def _pss_bytes(pid: int) -> int:

@@ -188,7 +188,7 @@ class Supervisor:
 
     def _watch(self) -> tuple[str, str]:
         """Look after the engine until it has ended, by itself or by the ladder."""
-        self.sampler = Sampler(self.files, self.cards)
+        self.sampler = Sampler(self.files, self.cards, training=bool(self.spec.get("ranks")))
         probe = self.spec.get("probe")
         deadline = time.monotonic() + (probe or {}).get("timeout_s", 0)
         while self.status is None:
