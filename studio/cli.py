@@ -14,6 +14,7 @@ from studio import __version__
 from studio.admin import accounts_app, envs_app
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.spec import State
+from studio.data_cli import data_app
 from studio.explain_cli import explain_run, relaunch
 from studio.export_cli import export
 from studio.jobs.logs import last_lines
@@ -29,6 +30,7 @@ from studio.terminal import (
     print_json,
     print_table,
 )
+from studio.train_cli import train_app
 
 
 class _PageByDefault(TyperGroup):
@@ -48,9 +50,11 @@ app = typer.Typer(
     help="Ladder Studio: smoke first, then scale. Without a command, opens the page.",
     pretty_exceptions_enable=False,
 )
+app.add_typer(data_app, name="data")
 app.add_typer(envs_app, name="envs")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(lora_app, name="lora")
+app.add_typer(train_app, name="train")
 app.command()(replicas)
 app.command()(export)
 app.command("explain")(explain_run)
@@ -160,22 +164,26 @@ def plan(
     if as_json:
         print_json(known)
         return
-    serving = known.pop("serving", None)
+    planned = known.pop("serving", None) or known.pop("training", None)
     for key, value in known.items():
         print(f"{key:<14} {value if not isinstance(value, list) else ' '.join(map(str, value))}")
-    if serving is not None:
-        _print_plan(serving)
+    if planned is not None:
+        _print_plan(planned)
 
 
-def _print_plan(serving: dict[str, Any]) -> None:
+def _print_plan(kept: dict[str, Any]) -> None:
+    from studio.planner.measured import as_plan
     from studio.planner.result import ServingPlan
-    from studio.ui.planview import plan_text  # words and figures; nothing of Gradio
+    from studio.ui import planview, trainplan  # words and figures; nothing of Gradio
 
     print()
-    if "unknown" in serving:
-        print(serving["unknown"])
-        return
-    print("\n".join(plan_text("en", ServingPlan.model_validate(serving))))
+    plan = as_plan(kept)
+    if plan is None:
+        print(kept["unknown"])
+    elif isinstance(plan, ServingPlan):
+        print("\n".join(planview.plan_text("en", plan)))
+    else:
+        print("\n".join(trainplan.plan_text("en", plan)))
 
 
 @app.command("ls")
@@ -207,10 +215,11 @@ def list_runs(
 @app.command()
 def show(run_id: RunId, home: Home = None) -> None:
     """Print everything known about one run, as JSON."""
-    found = open_studio(home).jobs.get(run_id)
-    print_json(
-        {**found.summary(), "spec": found.spec.model_dump(mode="json"), "result": found.result}
-    )
+    studio = open_studio(home)
+    found = studio.jobs.get(run_id)
+    told = {**found.summary(), "spec": found.spec.model_dump(mode="json"), "result": found.result}
+    figures = {name: figure._asdict() for name, figure in studio.results(run_id).items()}
+    print_json({**told, "figures": figures} if figures else told)
 
 
 @app.command()

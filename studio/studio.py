@@ -23,9 +23,19 @@ from studio.core.errors import EndpointDown, EnvMissing, NotFound, RecipeInvalid
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
-from studio.core.spec import Endpoint, Interpreter, Placement, Resources, RunSpec
+from studio.core.spec import Endpoint, Interpreter, Placement, Resources, RunSpec, Training
+from studio.data.library import DataSets
 from studio.engines.adapters import check_adapter
-from studio.engines.engine import Engine, EngineConfig, Point, Progress, resolve_path
+from studio.engines.engine import (
+    Engine,
+    EngineConfig,
+    Figure,
+    Point,
+    Progress,
+    resolve_path,
+)
+from studio.engines.room import check_room
+from studio.engines.trained import saved_at
 from studio.engines.vision import with_sight
 from studio.envs.envs import Envs, EnvState
 from studio.jobs import ports
@@ -34,6 +44,7 @@ from studio.jobs.rundir import script
 from studio.jobs.shim import cards as gpu
 from studio.planner.known import known
 from studio.planner.serving import CardMemory, ServingPlan, plan_serving
+from studio.planner.training import TrainingPlan, plan_training
 from studio.telemetry.curves import series
 
 ENV_BUILD = "env-build"
@@ -72,12 +83,21 @@ class Studio:
         found = load_subclasses("studio.engines", Engine, "studio.engines")
         return {engine.id: engine for engine in (cls() for cls in found)}
 
+    @cached_property
+    def data(self) -> DataSets:
+        """Data sets of this home and the built-in samples."""
+        return DataSets(self.settings.home / "data", ROOT / "assets" / "data")
+
     # in -----------------------------------------------------------------------------------------
 
     def launch(self, ask: Launch) -> Run:
         """Check, build the missing environment first if need be, and submit."""
         engine, config = self.validate(ask.engine, ask.settings)
-        engine.check(config, ROOT)
+        at_home = engine.at_home(config, self.settings.home)
+        if at_home is not config:
+            self.data.register()
+        engine.check(at_home, ROOT)
+        check_room(engine.room(config, ROOT, self.envs.variant() == "cuda"), self.settings.home)
         after = self._environment_first(engine)
         if engine.env and not after:
             engine.check_env(config, self._interpreter(engine))
@@ -142,6 +162,12 @@ class Studio:
             )
         )
 
+    def resume(self, run_id: str, step: int | None = None) -> Run:
+        """Launch a training again from one of its checkpoints, the newest without a step."""
+        run = self.jobs.get(run_id)
+        made = saved_at(run.dir, step)
+        return self.relaunch(run.id, {"resume_from_checkpoint": str(made.folder)})
+
     def build_env(self, name: str, *, fresh: bool = False) -> Run:
         """Build or repair an environment as a run; one under way is returned as it is."""
         under_way = self._build_under_way(name)
@@ -192,8 +218,13 @@ class Studio:
             env_state=state,
             cards=len(gpu.read_cards()),
         )
-        serving = self._kept_plan(ask)
-        return facts if serving is None else {**facts, "serving": serving}
+        engine, config = self.validate(ask.engine, ask.settings)
+        room = engine.room(config, ROOT, self.envs.variant() == "cuda")
+        if room is not None:
+            facts |= {"disk_needed": room.disk_bytes, "memory_needed": room.memory_bytes}
+        kept = self._kept_plan(ask)
+        trains = self._trains(ask) is not None
+        return facts if kept is None else {**facts, "training" if trains else "serving": kept}
 
     def serving_plan(
         self, ask: Launch, cards: Sequence[CardMemory] | None = None
@@ -213,6 +244,25 @@ class Studio:
                 cards = [card for card in cards if card.index in ask.cards]
         disk = shutil.disk_usage(self.settings.home).free
         return plan_serving(need, cards=cards, root=ROOT, disk_free_bytes=disk)
+
+    def training_plan(
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None
+    ) -> TrainingPlan | None:
+        """Return what a training will need and whether it fits; None for what cannot be planned.
+
+        `cards` are those to plan for, of a machine one only thinks of; without them this machine's,
+        or its memory when it has none. Raises CannotPlan when the model's sizes are not known here.
+        """
+        need = self._trains(ask, None if cards is None else bool(cards))
+        if need is None:
+            return None
+        if cards is not None:
+            return plan_training(need, cards=cards, root=ROOT, imagined=True)
+        cards = here = self.card_memory()
+        if isinstance(ask.cards, list):
+            cards = [card for card in here if card.index in ask.cards]
+        disk = shutil.disk_usage(self.settings.home).free
+        return plan_training(need, cards=cards, root=ROOT, spare=here, disk_free_bytes=disk)
 
     def card_memory(self) -> list[CardMemory]:
         """Return the memory of the cards that engines can use here; none on a CPU machine."""
@@ -256,6 +306,12 @@ class Studio:
         if own or run.spec.scrape is None:
             return own
         return [Point(*row) for row in series(run.dir.folder / "served.jsonl")]
+
+    def results(self, run_id: str) -> dict[str, Figure]:
+        """Return the figures a run came to; empty while there are none."""
+        run = self.jobs.get(run_id)
+        engine = self.engines.get(run.spec.engine)
+        return engine.results(run.dir) if engine else {}
 
     def adapters(self, run_id: str) -> list[lora.Adapter]:
         """Ask a running server which adapters hang on it."""
@@ -314,10 +370,26 @@ class Studio:
             ranks=engine.ranks(config, resources.num_gpus),
         )
 
+    def _trains(self, ask: Launch, has_gpu: bool | None = None) -> Training | None:
+        """Return what a launch trains, its samples counted where the data sets are our own."""
+        engine, config = self.validate(ask.engine, ask.settings)
+        on_cards = self.envs.variant() == "cuda" if has_gpu is None else has_gpu
+        wanted = _resources(ask.cards, engine.resources(config, on_cards))
+        need = engine.training(config, wanted.num_gpus)
+        if need is None or need.num_samples is not None or getattr(config, "dataset_dir", ""):
+            return need
+        names = [name.strip() for name in getattr(config, "dataset", "").split(",") if name.strip()]
+        try:
+            rows = sum(self.data.get(name).rows for name in names)
+        except StudioError:
+            return need
+        kept = round(rows * (1 - getattr(config, "val_size", 0.0)))
+        return need.model_copy(update={"num_samples": kept}) if kept else need
+
     def _kept_plan(self, ask: Launch) -> dict[str, Any] | None:
         """Return the plan that is kept with a run; None when nothing could be worked out."""
         try:
-            plan = self.serving_plan(ask)
+            plan = self.training_plan(ask) or self.serving_plan(ask)
         except StudioError as error:
             return {"unknown": error.message}
         return None if plan is None else plan.model_dump(mode="json")

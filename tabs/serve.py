@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.events import api
 
-from studio.core.errors import RecipeInvalid
-from studio.core.recipes import Bilingual, Recipe
 from studio.export.forms import forms
 from studio.replicas import launch_replicas
-from studio.ui import serveroutes
+from studio.ui import runroutes, serveroutes
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
 from studio.ui.adapterview import AdapterPart
@@ -26,7 +23,7 @@ from studio.ui.serve_plan import ServePlans
 from studio.ui.servers import Servers, serving_runs
 from studio.ui.serving_form import offers, serving_extras
 from studio.ui.tab import Tab
-from studio.ui.workform import Asked, WorkForm
+from studio.ui.workform import Asked, WorkForm, ask_of, save_recipe
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -95,7 +92,7 @@ class Handlers:
         if event.act == "launch":
             return self._launch(Asked.read(event.value))
         if event.act == "save":
-            recipe = self._save(event.value)
+            recipe = save_recipe(self._studio, event.value)
             gr.Info(say(lang_of(request), "form.saved", name=w.esc(recipe.name)), duration=4)
         return selected
 
@@ -124,14 +121,14 @@ class Handlers:
     ) -> str:
         """Launch a server: `cards` is empty, a number, or indices such as `6,7`; return its id."""
         require_operator(request)
-        return self._launch(_asked(engine, settings, cards, copies))
+        return self._launch(ask_of(engine, settings, cards, copies))
 
     def serve_plan(
         self, engine: str, settings: dict[str, Any], cards: str, request: gr.Request
     ) -> dict[str, Any]:
         """Return what a launch will need and whether it fits, without launching."""
         require_operator(request)
-        asked = _asked(engine, settings, cards, 1)
+        asked = ask_of(engine, settings, cards)
         return self._studio.plan(asked.launch(self._studio))
 
     def serve_forms(
@@ -139,7 +136,7 @@ class Handlers:
     ) -> dict[str, str]:
         """Return a launch written out: shell, docker run, compose."""
         require_operator(request)
-        asked = _asked(engine, settings, "", 1)
+        asked = ask_of(engine, settings)
         return forms(self._studio.preview(asked.launch(self._studio)))
 
     def serve_endpoints(self, request: gr.Request) -> list[dict[str, Any]]:
@@ -165,38 +162,9 @@ class Handlers:
             return launch_replicas(self._studio, ask, asked.copies).router.id
         return self._studio.launch(ask).id
 
-    def _save(self, text: str) -> Recipe:
-        asked, name = Asked.read(text), str(json.loads(text).get("name", "")).strip()
-        self._studio.validate(asked.engine, asked.settings)
-        base = self._studio.recipes.get(asked.recipe) if asked.recipe else None
-        about = base.about if base else Bilingual(en="My own settings.", zh="我自己的设置。")
-        recipe = {
-            "engine": asked.engine,
-            "title": {"en": name, "zh": name},
-            "about": about,
-            "cards": asked.cards,
-            "settings": asked.settings,
-        }
-        return self._studio.recipes.save(name, Recipe.model_validate(recipe))
-
 
 def _live(lang: str, run: Run) -> str:
     return w.live(f"run/{run.id}/served")
-
-
-def _asked(engine: str, settings: dict[str, Any], cards: str, copies: int) -> Asked:
-    wanted: int | list[int] | None = None
-    try:
-        if "," in cards:
-            wanted = [int(part) for part in cards.split(",") if part.strip()]
-        elif cards.strip():
-            wanted = int(cards)
-    except ValueError as error:
-        raise RecipeInvalid(
-            f"cards = {cards!r}: neither a number nor a list of indices.",
-            hint="Say 2 for any two idle cards, or 6,7 for these two.",
-        ) from error
-    return Asked(engine=engine, settings=settings, cards=wanted, copies=max(1, copies))
 
 
 def routes(studio: Studio) -> Sequence[Route]:
@@ -216,6 +184,7 @@ def routes(studio: Studio) -> Sequence[Route]:
         *work.routes(),
         *Servers(studio).routes(),
         *serveroutes.routes(studio),
+        *runroutes.routes(studio),  # the pane's own, for a page with this tab alone
         *AdapterPart(studio).routes(),
     ]
 

@@ -164,6 +164,7 @@
     work.element.dataset.recipe = work.recipe;
     work.element.dataset.engine = work.engine;
     choose(work);
+    place.dispatchEvent(new CustomEvent("ladder:formed", { bubbles: true }));
     changed(work, { soon: false });
   }
 
@@ -172,6 +173,15 @@
       const on = card.dataset.choose ? card.dataset.choose === work.recipe
         : !work.recipe && card.dataset.blank === work.engine;
       card.setAttribute("aria-pressed", on);
+    }
+  }
+
+  // recipes by any word of their card
+  function pick(element) {
+    const wanted = ($("[data-pick-find]", element)?.value ?? "").trim().toLowerCase().split(/\s+/);
+    for (const card of $$("[data-choose]", element)) {
+      const said = `${card.dataset.choose} ${card.textContent}`.toLowerCase();
+      card.hidden = !wanted.every((word) => said.includes(word));
     }
   }
 
@@ -208,9 +218,12 @@
     if (works.has(element)) return;
     const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0 };
     works.set(element, work);
-    element.addEventListener("ladder:shown", () => choose(work));
+    element.addEventListener("ladder:shown", () => { choose(work); pick(element); });
+    element.addEventListener("ladder:fill", ({ detail }) => load(work, { ask: JSON.stringify(detail) }));
     element.addEventListener("input", (event) => {
-      if (event.target.matches("[data-form-find]")) {
+      if (event.target.matches("[data-pick-find]")) {
+        pick(element);
+      } else if (event.target.matches("[data-form-find]")) {
         find(event.target.form, event.target.value);
       } else if (event.target.closest("[data-form]") || event.target.matches("[data-copies], [data-plan-on], [data-save-name]")) {
         changed(work);
@@ -237,6 +250,7 @@
       const set = hit("[data-form-set]");
       if (set) {
         for (const [name, value] of Object.entries(JSON.parse(set.dataset.formSet))) {
+          if (name === "cards") work.cards = value;
           const field = $(`.l-field[data-name="${CSS.escape(name)}"]`, element);
           if (field) write(field, value);
         }

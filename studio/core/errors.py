@@ -84,3 +84,15 @@ class NotAllowed(StudioError):
     """This visitor may not do that."""
 
     exit_code = 12
+
+
+class DataInvalid(StudioError):
+    """A data file, a data set or an operation on one that cannot be used."""
+
+    exit_code = 13
+
+
+class NotEnoughMemory(StudioError):
+    """The machine has less free memory than a run needs, so the kernel would kill it."""
+
+    exit_code = 13

@@ -186,6 +186,11 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
+def parse_yaml(text: str, where: str) -> Any:
+    """Read YAML; raise RecipeInvalid with the line where it goes wrong."""
+    return _parse(text, Path(where))
+
+
 def did_you_mean(wrong: str, known: list[str]) -> str:
     """Return 'Did you mean x?' for the nearest known word, or nothing."""
     near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     variant: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="Which lock the environments are built from."
     )
+    largest_upload_gib: float = Field(
+        50, gt=0, description="Largest data file the page takes; larger ones are named by path."
+    )
 
     @property
     def runs_dir(self) -> Path:

@@ -190,10 +190,15 @@ class Training(Frozen):
     lora_rank: int = 8
     lora_target: str = "all"
     """`all`, or names of linear layers separated by commas."""
+    use_dora: bool = False
+    additional_target: str = ""
+    """With `lora`: names of modules that are trained whole beside it, separated by commas."""
     freeze_trainable_layers: int = 2
-    """With `freeze`: how many of the last layers are trained."""
+    """With `freeze`: how many of the last layers are trained; below 0 the first ones."""
     quantization_bit: int | None = None
     """4 or 8 when the frozen weights are quantized while they load (QLoRA)."""
+    double_quantization: bool = True
+    """With 4 bits: the scales are quantized once more."""
     precision: Literal["fp32", "bf16", "fp16", "pure_bf16"] = "bf16"
     """bf16 and fp16 are mixed: float32 master weights and states of what is trained."""
     optimizer: str = "adamw_torch"
@@ -204,6 +209,12 @@ class Training(Frozen):
     """What waits in host memory: nothing, the optimizer's states, or these and the parameters."""
     offload_nvme: bool = False
     """True when what is offloaded goes to a disk instead of host memory."""
+    own_config: bool = False
+    """True when a DeepSpeed config of the person's own says what is dealt out and offloaded."""
+    reduce_bucket_size: int | None = None
+    """Numbers in DeepSpeed's buffer for gradients under way; None takes the studio's own."""
+    overlap_comm: bool = True
+    """With ZeRO-1 and ZeRO-2: there are two such buffers, one sent while the other is filled."""
     per_device_train_batch_size: int = 1
     gradient_accumulation_steps: int = 1
     cutoff_len: int = 2048
@@ -216,6 +227,7 @@ class Training(Frozen):
     needs_reference: bool = False
     """True when a second, frozen copy of the model is held (DPO and KTO of full parameters)."""
     freeze_vision_tower: bool = True
+    freeze_multi_modal_projector: bool = True
     image_max_pixels: int = 589824
     num_train_epochs: float = 3.0
     max_steps: int = -1

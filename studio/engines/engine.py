@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
@@ -35,11 +35,13 @@ GROUPS = (
     "speculative",
     "vision",
     "lora",
+    "preference",
     "output",
     "data",
     "optimizer",
     "precision",
     "saving",
+    "logging",
     "server",
     "expert",
 )
@@ -73,15 +75,20 @@ def knob(
     help: str,
     zh: tuple[str, str],
     group: str = "main",
+    unavailable: Mapping[str, tuple[str, str]] | None = None,
     **limits: Any,
 ) -> Any:
-    """Declare a field once: default, label, help with its effect, Chinese for both, and limits."""
+    """Declare a field once: default, label, help with its effect, Chinese for both, and limits.
+
+    `unavailable` names choices that exist and cannot be taken, each with its reason in English
+    and Chinese; a form shows them disabled, and the engine's `command` refuses them.
+    """
+    extra: dict[str, Any] = {"group": group, "zh": {"title": zh[0], "description": zh[1]}}
+    if unavailable:
+        reasons = {name: {"en": en, "zh": zh} for name, (en, zh) in unavailable.items()}
+        extra["unavailable"] = reasons
     field: FieldInfo = Field(
-        default,
-        title=title,
-        description=help,
-        json_schema_extra={"group": group, "zh": {"title": zh[0], "description": zh[1]}},
-        **limits,
+        default, title=title, description=help, json_schema_extra=extra, **limits
     )
     return field
 
@@ -132,6 +139,20 @@ class Progress(NamedTuple):
     remaining_s: float | None = None
 
 
+class Figure(NamedTuple):
+    """One figure of a result, in the engine's own unit; `stderr` where it tells one."""
+
+    value: float
+    stderr: float | None = None
+
+
+class Room(NamedTuple):
+    """What a run takes of the machine besides its cards, in bytes; 0 for what is not known."""
+
+    disk_bytes: int = 0
+    memory_bytes: int = 0
+
+
 class Engine(ABC, Generic[Config]):
     """One real program the studio can launch. Instances hold no state."""
 
@@ -146,6 +167,10 @@ class Engine(ABC, Generic[Config]):
     def command(self, config: Config, place: Placement) -> Command:
         """Return what to execute. Pure: looks at no disk, clock or card."""
 
+    def at_home(self, config: Config, home: Path) -> Config:
+        """Return the settings with the home's own folders where they name none, for `check`."""
+        return config
+
     def check(self, config: Config, root: Path) -> None:
         """Look at the disk before a launch; raise RecipeInvalid with the way out."""
 
@@ -155,6 +180,10 @@ class Engine(ABC, Generic[Config]):
     def resources(self, config: Config, has_gpu: bool) -> Resources:
         """Return the cards it needs when the recipe does not say."""
         return Resources()
+
+    def room(self, config: Config, root: Path, has_gpu: bool) -> Room | None:
+        """Return the disk and the memory it will take; a launch with less of either is refused."""
+        return None
 
     def probe(self, config: Config) -> Probe | None:
         """Return how to see that it is ready, for engines that serve."""
@@ -191,6 +220,10 @@ class Engine(ABC, Generic[Config]):
     def progress(self, run: RunDir) -> Progress | None:
         """Return how far it is, when it tells."""
         return None
+
+    def results(self, run: RunDir) -> dict[str, Figure]:
+        """Return the figures it came to, by name, for engines that measure something."""
+        return {}
 
 
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"

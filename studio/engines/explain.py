@@ -19,7 +19,7 @@ from studio.engines.causes.fix import Fix
 from studio.jobs.jobs import Run
 from studio.jobs.logs import CHUNK_BYTES, clean, read_from
 
-MAX_FIXES = 4
+MAX_FIXES = 6
 MAX_LINE = 600
 
 _ERROR_LINE = re.compile(r"(error|exception|traceback|fatal|failed|killed)", re.I)

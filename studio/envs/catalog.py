@@ -118,7 +118,7 @@ LLAMAFACTORY = EnvSpec(
     script="llamafactory-cli",
     size_gib=Gib(cpu=2.2, cuda=8),
     download_gib=Gib(cpu=0.6, cuda=4),
-    report=("torch", "transformers", "accelerate", "deepspeed", "peft", "trl"),
+    report=("torch", "transformers", "accelerate", "deepspeed", "peft", "trl", "swanlab"),
     shims=("cpu_ops",),
     seldom=(*SELDOM, "modelscope/", "jieba/posseg/", "fontTools/ttLib/"),
     build_env=(("DS_BUILD_OPS", "0"),),
@@ -148,7 +148,33 @@ SGLANG = EnvSpec(
     cuda_driver=580,
 )
 
-CATALOG: dict[str, EnvSpec] = {spec.name: spec for spec in (VLLM, LLAMAFACTORY, ROUTER, SGLANG)}
+LM_EVAL = EnvSpec(
+    name="lm-eval",
+    title="lm-evaluation-harness",
+    imports=("lm_eval.evaluator", "lm_eval.models.huggingface"),
+    distribution="lm-eval",
+    script="lm_eval",
+    size_gib=Gib(cpu=1.5, cuda=7),
+    download_gib=Gib(cpu=0.3, cuda=4),
+    report=("torch", "transformers", "datasets", "peft"),
+    seldom=(*SELDOM, "lm_eval/tasks/", "sklearn/", "scipy/", "pandas/tests/"),
+)
+
+LLM_COMPRESSOR = EnvSpec(
+    name="llm-compressor",
+    title="llm-compressor",
+    imports=("llmcompressor", "compressed_tensors"),
+    distribution="llmcompressor",
+    script="llmcompressor.trace",
+    size_gib=Gib(cpu=1.3, cuda=7),
+    download_gib=Gib(cpu=0.3, cuda=4),
+    report=("torch", "transformers", "compressed-tensors", "datasets"),
+    seldom=(*SELDOM, "pandas/tests/"),
+)
+
+CATALOG: dict[str, EnvSpec] = {
+    spec.name: spec for spec in (VLLM, LLAMAFACTORY, ROUTER, SGLANG, LM_EVAL, LLM_COMPRESSOR)
+}
 
 
 def find(name: str, catalog: dict[str, EnvSpec] = CATALOG) -> EnvSpec:

@@ -89,9 +89,20 @@ class Run:
         rows = [row["cards"] for row in self.dir.events() if "cards" in row]
         return rows[-1] if rows else []
 
+    @property
+    def ranks_seen(self) -> int:
+        """How many training processes came up; 0 for what is no training, and before one did.
+
+        A single process without a launcher has no rank to be counted by; it is one all the same.
+        """
+        if not self.spec.ranks or self.started_at is None:
+            return 0
+        return self.dir.ranks_seen() or 1
+
     def summary(self) -> dict[str, Any]:
         """Return plain values for `--json` and tables."""
         result = self.result or {}
+        training = {"ranks": self.spec.ranks, "ranks_seen": self.ranks_seen}
         return {
             "id": self.id,
             "name": self.spec.name,
@@ -111,6 +122,7 @@ class Run:
             "peak_gpu_bytes": result.get("peak_gpu_bytes"),
             "survivors": result.get("survivors", []),
             "folder": str(self.dir.folder),
+            **(training if self.spec.ranks else {}),
         }
 
 

@@ -70,6 +70,13 @@ class RunDir:
         """Return the supervisor's samples of memory and load, oldest first."""
         return read_rows(self.folder / "metrics.jsonl")
 
+    def ranks_seen(self) -> int:
+        """Return how many training processes were up at once, at most; 0 when none was seen.
+
+        A process started without a torch launcher is not counted: it has no rank.
+        """
+        return max((row.get("ranks", 0) for row in self.metrics()), default=0)
+
     def served(self) -> list[dict[str, Any]]:
         """Return the rows of a server's own figures, each what changed; see telemetry.readings."""
         return read_rows(self.folder / "served.jsonl")

@@ -85,6 +85,54 @@ HF_LENGTH = 4096
 SGLANG_PREFILL = ((160 * GIB, 16384), (60 * GIB, 8192), (35 * GIB, 4096), (0, 2048))
 """Card memory from which SGLang's chunked_prefill_size defaults to these (server_args.py, 0.5)."""
 
+# --- training (LLaMA-Factory 0.9.5, DeepSpeed 0.19.8, torch 2.11) --------------------------------
+
+TRAIN_NCCL_BYTES = 1360 * MIB
+"""NCCL's buffers per card with more than one process: what DDP took beyond one card in a LoRA
+training, whose gradients are small (27,009 against 25,571 MiB, H200, 2026-11)."""
+TRAIN_SLACK = 0.01
+"""Share of the allocated memory that lies in pieces too small for anything."""
+LOGIT_BYTES = 14
+"""Per token and word, with half precision: the logits (2), their float32 copy (4), log-softmax (4)
+and its gradient (4), which cannot use the first piece; the gradient of the loss takes the copy's
+place (transformers 5.6, loss/loss_utils.py). Seen in four of the seven H200 points."""
+LOGIT_BYTES_FP32 = 12
+HEAD_BYTES = 10
+"""Per number of a trained head or embedding, on one card, where the batch is too small for the
+logits to count: what a replay of the allocations (tests/planner/replay.py) leaves above 16 bytes
+per parameter, 0.5B to 7B, 2026-11. What is reserved depends on luck as well: four trainings of
+1.5B on one H200, all alike, took 27,835, 27,858, 29,018 and 29,064 MiB; the plan is 29,000."""
+REWARD_LOGIT_BYTES = 6
+"""A reward model makes logits and their float32 copy, and uses neither."""
+REDUCE_BUCKET = {1: 500_000_000, 2: 500_000_000, 3: None}
+"""Numbers in DeepSpeed's reduce buffer by stage; None: hidden size squared, its `auto`."""
+LIVE_PARAMS = 1_000_000_000
+SUB_GROUP = 1_000_000_000
+"""DeepSpeed's stage3_max_live_parameters and sub_group_size, as in LLaMA-Factory's examples. That
+what is gathered lies there twice is what two H200 points ask for (ZeRO-3 with 1.5B, with all
+offloaded and with nothing, 2026-11): 10,468 and 21,947 MiB."""
+OPTIMIZER_BYTES = {
+    "adamw_8bit": 2.0, "adamw_bnb_8bit": 2.0, "paged_adamw_8bit": 2.0, "adafactor": 0.01,
+    "sgd": 0.0, "lion_8bit": 1.0, "paged_lion_8bit": 1.0, "lion_32bit": 4.0, "adagrad": 4.0,
+    "rmsprop": 4.0,
+}  # fmt: skip
+"""Bytes of states per trained number for optimizers that are not Adam in float32 (8)."""
+HOST_TRAINER_BYTES = 640 * MIB
+HOST_LAUNCHER_BYTES = 230 * MIB
+"""Memory of a training process on a CPU without the model, and of what starts several (torchrun or
+Accelerate): one process took 699 to 818 MB in all with the tiny model, two 1,522 to 1,716
+(LLaMA-Factory 0.9.5, 2026-11). DeepSpeed's first start compiles operators, which takes 3 GB more
+for a minute and is not counted."""
+HOST_TRAINER_CUDA_BYTES = 1750 * MIB
+HOST_LAUNCHER_CUDA_BYTES = 600 * MIB
+"""The same with cards: 1.6 GiB with one process, 3.9 to 4.3 with two, while they train (H200,
+2026-11). The pages of weight files, read while loading, are given back and not counted."""
+
+
+def optimizer_bytes(name: str) -> float:
+    """Return the bytes of optimizer states per trained number."""
+    return OPTIMIZER_BYTES.get(name, 8.0)
+
 
 def driver_bytes(name: str) -> int:
     """Return what the driver of a card of this name keeps for itself."""

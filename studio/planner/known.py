@@ -10,7 +10,7 @@ from typing import Any
 from studio.core.spec import RunSpec
 from studio.engines.engine import is_local, resolve_path
 
-MODEL_KEYS = ("model", "model_name_or_path")
+MODEL_KEYS = ("pretrained", "model", "model_name_or_path")
 
 
 def known(spec: RunSpec, *, root: Path, home: Path, env_state: str, cards: int) -> dict[str, Any]:

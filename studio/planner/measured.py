@@ -1,15 +1,17 @@
-"""What a server really took, by its own log and the supervisor's samples, beside the plan."""
+"""What a run really took, by its own log and the supervisor's samples, beside the plan."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from studio.jobs.rundir import RunDir
 from studio.planner import calibration as cal
 from studio.planner.result import OWN, CardPlan, ServingPlan
+from studio.planner.training_measured import peaks, training_pairs
+from studio.planner.training_result import TrainingPlan
 
 GIB = 2**30
 LEAST_BYTES = GIB // 10
@@ -52,13 +54,16 @@ class Comparison(NamedTuple):
         return next((row for row in self.rows if row.what == what), None)
 
 
-def compare(plan: ServingPlan, run_dir: RunDir) -> Comparison | None:
+def compare(plan: ServingPlan | TrainingPlan, run_dir: RunDir) -> Comparison | None:
     """Return planned beside measured; None while the run has said nothing that can be compared.
 
     A worker's figures are taken from the fullest one. The peak of a card is the memory of the
     run's own processes, so the driver's share is not in it.
     """
-    pairs = [*_from_log(plan, run_dir), *_from_samples(plan, run_dir)]
+    if isinstance(plan, TrainingPlan):
+        pairs = list(training_pairs(plan, run_dir))
+    else:
+        pairs = [*_from_log(plan, run_dir), *_from_samples(plan, run_dir)]
     rows = tuple(
         Row(what, planned, measured, (planned - measured) / measured)
         for what, planned, measured in pairs
@@ -88,15 +93,8 @@ def _from_log(plan: ServingPlan, run_dir: RunDir) -> Iterator[tuple[str, float, 
 
 
 def _from_samples(plan: ServingPlan, run_dir: RunDir) -> Iterator[tuple[str, float, float]]:
-    """Yield the peaks: from the result, or from the samples while there is none."""
-    result = run_dir.result() or {}
-    cards: dict[str, int] = dict(result.get("peak_gpu_bytes") or {})
-    host = int(result.get("peak_host_bytes") or 0)
-    if not result:
-        for row in run_dir.metrics():
-            host = max(host, int(row.get("host_bytes") or 0))
-            for card, size in (row.get("gpu_bytes") or {}).items():
-                cards[card] = max(cards.get(card, 0), int(size))
+    """Yield the peaks."""
+    cards, host = peaks(run_dir)
     on_cards = [card for card in plan.cards if card.card is not None]
     if on_cards and (peak := max(cards.values(), default=0)):
         yield "peak_bytes", max(map(_own, on_cards)), peak
@@ -156,9 +154,16 @@ def _peak(lines: list[str]) -> float:
     return max(peaks, default=0.0)
 
 
-def read_plan(run_dir: RunDir) -> ServingPlan | None:
-    """Return the serving plan a run was launched with; None when there was none."""
+def read_plan(run_dir: RunDir) -> ServingPlan | TrainingPlan | None:
+    """Return the plan a run was launched with; None when there was none."""
     kept = run_dir.plan()
-    if not kept or "kv_tokens" not in kept:
-        return None
-    return ServingPlan.model_validate_json(json.dumps(kept))
+    return as_plan(kept) if kept else None
+
+
+def as_plan(kept: dict[str, Any]) -> ServingPlan | TrainingPlan | None:
+    """Return the content of a plan.json as the plan it is; None when nothing could be planned."""
+    if "kv_tokens" in kept:
+        return ServingPlan.model_validate_json(json.dumps(kept))
+    if "effective_batch" in kept:
+        return TrainingPlan.model_validate_json(json.dumps(kept))
+    return None

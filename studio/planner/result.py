@@ -10,8 +10,9 @@ from pydantic import Field
 from studio.core.spec import Frozen
 
 Kind = Literal[
-    "weights", "draft", "lora", "cache", "activations", "graphs", "runtime", "other", "free"
-]
+    "weights", "draft", "lora", "cache", "activations", "graphs", "runtime", "other", "free",
+    "gradients", "optimizer", "master", "buffers", "logits",
+]  # fmt: skip
 OWN: tuple[Kind, ...] = (
     "weights", "draft", "lora", "cache", "activations", "graphs", "runtime",
 )  # fmt: skip

@@ -69,6 +69,25 @@ class Pickers:
             out[parts.endpoint_b] = out[parts.model_b] = gr.update(visible=False)
         return out
 
+    def asked(self, person: Person, query: dict[str, Any]) -> Out:
+        """Return the models a link names, and the second side where it asks for a comparison.
+
+        `endpoint` and `model` are the first side, `compare` (an endpoint) and `model_b` the other.
+        """
+        parts, out = self._parts, {}
+        first, second = query.get("endpoint", ""), query.get("compare", "")
+        if first and query.get("model"):
+            out[parts.model] = self._known(person, first, query["model"])
+        if second in [endpoint.id for endpoint in self._desk.endpoints(person)]:
+            out |= {
+                parts.compare: True,
+                parts.right: gr.update(visible=True),
+                parts.compare_button: gr.update(visible=True, variant="primary"),
+                parts.endpoint_b: gr.update(value=second, visible=True),
+                parts.model_b: self._known(person, second, query.get("model_b", "")),
+            }
+        return out
+
     # the start panel ----------------------------------------------------------------------------
 
     def show_start(self, request: gr.Request) -> Out:
@@ -158,10 +177,10 @@ class Pickers:
             parts.address: gr.update(visible=False),
         }
 
-    def _known(self, person: Person, ident: str) -> Any:
+    def _known(self, person: Person, ident: str, model: str = "") -> Any:
         """Return the model picker of an endpoint by what is known without asking it."""
         try:
-            return _models(self._desk.known_models(self._desk.endpoint(person, ident)), "")
+            return _models(self._desk.known_models(self._desk.endpoint(person, ident)), model)
         except StudioError:
             return _models((), "")
 

@@ -31,15 +31,20 @@ class Shelf:
         person, lang = person_of(request), lang_of(request)
         asked: dict[str, Any] = event._data.get("query") or {}
         heads = self._desk.conversations(person).list()
+        compares = bool(asked.get("compare"))
         wanted = asked.get("conversation") or conversation or (heads[0].id if heads else "")
-        out = self._pickers.offer(person, lang, asked.get("endpoint") or endpoint or "")
+        if compares and not asked.get("conversation"):
+            wanted = ""  # a comparison begins with a question of its own
+        out = self._pickers.offer(
+            person, lang, asked.get("endpoint") or endpoint or "", asked.get("compare", "")
+        )
+        _join(out, self._pickers.asked(person, asked))
         out[self._parts.listing] = chat_side.listing(lang, heads, wanted)
         if wanted != conversation and any(head.id == wanted for head in heads):
-            shown = self._talk.shown(person, lang, wanted)
-            left = self._parts.left
             # One component takes one update: the messages join what the pickers say about it.
-            shown[left] = {**out.get(left, gr.update()), "value": shown[left]}
-            out |= shown
+            _join(out, self._talk.shown(person, lang, wanted), self._parts)
+        elif compares:
+            _join(out, self.new(request), self._parts)
         return out
 
     def new(self, request: gr.Request) -> Out:
@@ -87,3 +92,14 @@ class Shelf:
         if not find.strip():
             return chat_side.listing(lang, store.list(), conversation)
         return chat_side.found(lang, store.search(find), conversation)
+
+
+def _join(out: Out, more: Out, parts: Parts | None = None) -> None:
+    """Add updates to updates; two of one component become one, messages their value."""
+    for part, given in more.items():
+        update: Any = given
+        if parts is not None and part in (parts.left, parts.right):
+            update = {**gr.update(), "value": given}
+        known: Any = out.get(part)
+        both = isinstance(known, dict) and isinstance(update, dict)
+        out[part] = {**known, **update} if both else update

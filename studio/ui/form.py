@@ -11,7 +11,7 @@ line say the same few words. Nothing here checks a value: `check_settings` does,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import NoneType, UnionType
@@ -29,6 +29,8 @@ Kind = Literal["text", "secret", "integer", "number", "switch", "tristate", "cho
 
 MAIN = "main"
 SECRETS = ("api_key",)
+WIDE = ("model", "model_name_or_path", "dataset", "script")
+"""Fields that get a row of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class FormField:
     suggestions: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    unavailable: Mapping[str, Bilingual] = field(default_factory=dict)
+    """Choices that exist and cannot be taken, each with its reason."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class Extras:
     """Values offered while typing, by field."""
     hidden: frozenset[str] = frozenset()
     """Fields the tab asks for in its own way."""
+    below: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+    """HTML below a field's control, by field, made for the visitor's language."""
 
 
 @cache
@@ -141,7 +147,12 @@ def _field(name: str, info: FieldInfo) -> FormField:
         choices=choices,
         least=least,
         most=_limit(limits, Le, Lt),
+        unavailable=_unavailable(extra.get("unavailable")),
     )
+
+
+def _unavailable(told: Any) -> dict[str, Bilingual]:
+    return {name: Bilingual(**reason) for name, reason in (told or {}).items()}
 
 
 def _kind(name: str, annotation: Any) -> tuple[Kind, bool, tuple[str, ...]]:
@@ -179,7 +190,14 @@ def _row(lang: str, item: FormField, values: Mapping[str, Any], extras: Extras) 
     reset = w.esc(say(lang, "form.reset"))
     needed = f' <i title="{w.esc(say(lang, "form.required"))}">*</i>' if item.required else ""
     control, ident = _control(lang, item, value, extras), f"f-{item.name}"
-    wide = " l-wide" if item.kind == "lines" or item.name in ("model",) else ""
+    if item.name in extras.below:
+        control += extras.below[item.name](lang)
+    wide = " l-wide" if item.kind == "lines" or item.name in WIDE else ""
+    reasons = "".join(
+        f'<small class="l-unavailable">{w.icon("info")}<b>{w.esc(name)}</b> '
+        f"{w.esc(why[lang])}</small>"
+        for name, why in item.unavailable.items()
+    )
     return (
         f'<div class="l-field l-field-{item.kind}{wide}" data-name="{w.esc(item.name)}" '
         f'data-kind="{item.kind}" data-default="{w.esc(default)}" data-words="{w.esc(found)}">'
@@ -187,7 +205,7 @@ def _row(lang: str, item: FormField, values: Mapping[str, Any], extras: Extras) 
         f"<code>{w.esc(item.name)}</code>"
         f'<button type="button" data-reset title="{reset}" aria-label="{reset}" hidden>'
         f"{w.icon('refresh')}</button></div>{control}"
-        f'<small id="{ident}-help">{w.esc(item.help[lang])}</small></div>'
+        f'<small id="{ident}-help">{w.esc(item.help[lang])}</small>{reasons}</div>'
     )
 
 
@@ -234,7 +252,7 @@ def _options(lang: str, item: FormField, value: Any) -> str:
         pairs += [(choice, choice or say(lang, "form.auto")) for choice in item.choices]
         current = "" if value is None else str(value)
     return "".join(
-        f'<option value="{w.esc(key)}"{" selected" if key == current else ""}>{w.esc(text)}'
-        "</option>"
+        f'<option value="{w.esc(key)}"{" selected" if key == current else ""}'
+        f"{' disabled' if key in item.unavailable else ''}>{w.esc(text)}</option>"
         for key, text in pairs
     )

@@ -1,4 +1,7 @@
-"""A serving plan as a person reads it: a bar per card, one sentence, and what would make it fit."""
+"""A serving plan as a person reads it: a bar per card, one sentence, and what would make it fit.
+
+Bars, figures and advice are drawn the same way for a training (`trainplan.py`).
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 from studio.jobs.jobs import Run
 from studio.planner.measured import compare, read_plan
 from studio.planner.result import Advice, CardPlan, ServingPlan
+from studio.planner.training_result import TrainingPlan
 from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
@@ -20,6 +24,11 @@ SERIES = {
     "cache": "cache",
     "activations": "activations",
     "graphs": "graphs",
+    "gradients": "gradients",
+    "master": "master",
+    "optimizer": "optimizer",
+    "buffers": "buffers",
+    "logits": "logits",
     "runtime": "reserve",
     "other": "other",
 }
@@ -28,37 +37,64 @@ SERIES = {
 
 def plan_html(lang: str, plan: ServingPlan, *, machine: str = "") -> str:
     """Return the bars, the verdict, the figures that matter, and the advice as buttons."""
-    bars = "".join(_bar(lang, card) for card in plan.cards)
-    return f"{machine}{bars}{_legend(lang, plan.cards)}{verdict(lang, plan)}{_figures(lang, plan)}"
+    figures = figures_html([_named(lang, *fact) for fact in _facts(lang, plan)])
+    return f"{machine}{bars(lang, plan.cards)}{verdict(lang, plan)}{figures}"
+
+
+def bars(lang: str, cards: Sequence[CardPlan]) -> str:
+    """Return a bar for every card with the names of its parts below."""
+    return "".join(_bar(lang, card) for card in cards) + _legend(lang, cards)
+
+
+def figures_html(figures: Sequence[tuple[str, str, str]]) -> str:
+    """Return figures side by side: name, value, and a word under it."""
+    return f'<div class="l-figures">{"".join(_figure(*figure) for figure in figures)}</div>'
 
 
 def verdict(lang: str, plan: ServingPlan) -> str:
     """Return whether it fits, in a sentence, and the buttons for what would make it fit."""
     text = say(lang, f"plan.reason.{plan.reason}", **spoken(lang, plan.values))
-    buttons = [_button(lang, advice) for advice in plan.advice]
+    advice = [(advice_text(lang, one), one) for one in plan.advice]
+    notes = [say(lang, f"plan.note.{key}", **spoken(lang, values)) for key, values in plan.notes]
+    return verdict_html(lang, text, plan.fits, advice, notes)
+
+
+def verdict_html(
+    lang: str,
+    text: str,
+    fits: bool,
+    advice: Sequence[tuple[str, Advice]],
+    notes: Sequence[str],
+) -> str:
+    """Return the sentence, a button for each piece of advice, and what else is to be known."""
+    buttons = [_button(said, one) for said, one in advice]
     lead = f'<p class="l-plan-lead">{w.esc(say(lang, "plan.would_fit"))}</p>' if buttons else ""
     row = f'<div class="l-actions">{"".join(buttons)}</div>' if buttons else ""
-    notes = "".join(
-        w.note(say(lang, f"plan.note.{key}", **spoken(lang, values)), icon_name="info")
-        for key, values in plan.notes
-    )
-    tone, drawing = ("ok", "check") if plan.fits else ("bad", "alert")
-    return f"{w.note(text, tone=tone, icon_name=drawing)}{lead}{row}{notes}"
+    more = "".join(w.note(note, icon_name="info") for note in notes)
+    tone, drawing = ("ok", "check") if fits else ("bad", "alert")
+    return f"{w.note(text, tone=tone, icon_name=drawing)}{lead}{row}{more}"
 
 
 def plan_text(lang: str, plan: ServingPlan) -> list[str]:
     """Return the plan as lines for a terminal: verdict, cards, figures, advice."""
     lines = [say(lang, f"plan.reason.{plan.reason}", **spoken(lang, plan.values))]
-    for card in plan.cards:
-        name = say(lang, "plan.host") if card.card is None else say(lang, "plan.card", n=card.card)
-        parts = [f"{say(lang, f'plan.part.{p.kind}')} {units.size(p.bytes)}" for p in card.parts]
-        lines.append(f"{name} {card.name} {units.size(card.total_bytes)}: {', '.join(parts)}")
+    lines += cards_text(lang, plan.cards)
     lines += [
         f"{say(lang, f'plan.figure.{key}')}: {value} {more}"
         for key, value, more in _facts(lang, plan)
     ]
     lines += [f"-> {advice_text(lang, advice)}" for advice in plan.advice]
     return [line.strip() for line in lines]
+
+
+def cards_text(lang: str, cards: Sequence[CardPlan]) -> list[str]:
+    """Return a line for every card."""
+    lines = []
+    for card in cards:
+        name = say(lang, "plan.host") if card.card is None else say(lang, "plan.card", n=card.card)
+        parts = [f"{say(lang, f'plan.part.{p.kind}')} {units.size(p.bytes)}" for p in card.parts]
+        lines.append(f"{name} {card.name} {units.size(card.total_bytes)}: {', '.join(parts)}")
+    return lines
 
 
 def advice_text(lang: str, advice: Advice) -> str:
@@ -132,10 +168,6 @@ def _legend(lang: str, cards: Sequence[CardPlan]) -> str:
     return f'<div class="l-legend">{items}</div>'
 
 
-def _figures(lang: str, plan: ServingPlan) -> str:
-    return f'<div class="l-figures">{"".join(_figure(lang, *f) for f in _facts(lang, plan))}</div>'
-
-
 def _facts(lang: str, plan: ServingPlan) -> list[tuple[str, str, str]]:
     facts: list[tuple[str, str, str]] = []
     if plan.kv_tokens:
@@ -153,19 +185,20 @@ def _facts(lang: str, plan: ServingPlan) -> list[tuple[str, str, str]]:
     return facts
 
 
-def _figure(lang: str, key: str, value: str, more: str) -> str:
+def _named(lang: str, key: str, value: str, more: str) -> tuple[str, str, str]:
+    return say(lang, f"plan.figure.{key}"), value, more
+
+
+def _figure(name: str, value: str, more: str) -> str:
     under = f"<small>{w.esc(more)}</small>" if more else ""
-    return (
-        f"<div><span>{w.esc(say(lang, f'plan.figure.{key}'))}</span><b>{w.esc(value)}</b>"
-        f"{under}</div>"
-    )
+    return f"<div><span>{w.esc(name)}</span><b>{w.esc(value)}</b>{under}</div>"
 
 
-def _button(lang: str, advice: Advice) -> str:
+def _button(text: str, advice: Advice) -> str:
     changes = w.esc(json.dumps(advice.changes))
     return (
         f'<button type="button" class="l-button small" data-form-set="{changes}">'
-        f"{w.icon('wand')}<span>{w.esc(advice_text(lang, advice))}</span></button>"
+        f"{w.icon('wand')}<span>{w.esc(text)}</span></button>"
     )
 
 
@@ -175,13 +208,14 @@ def compared(lang: str, run: Run) -> str:
     found = compare(plan, run.dir) if plan is not None else None
     if found is None or not found.rows:
         return ""
+    words = "trainplan" if isinstance(plan, TrainingPlan) else "plan"
     body = []
     for row in found.rows:
         planned, measured = (
             units.size(value) if row.what.endswith("_bytes") else f"{int(value):,}"
             for value in (row.planned, row.measured)
         )
-        what = say(lang, f"plan.measured.{row.what}")
+        what = say(lang, f"{words}.measured.{row.what}")
         body.append((what, planned, measured, f"{row.error * 100:+.1f} %"))
     head = [say(lang, f"plan.compare.{key}") for key in ("what", "planned", "measured", "error")]
     return w.card(say(lang, "plan.compare.title"), w.rows(head, body, numeric=(1, 2, 3)))

@@ -8,11 +8,13 @@ A handler takes Starlette's request (`request.path_params["id"]`, `request.query
 returns plain values, sent as JSON, or a Response. A plain `def` runs in a thread and may block.
 `StudioError` becomes a 4xx answer `{"error": ..., "hint": ...}`. All of them lie behind the gate;
 guests reach only those with `guest=True`, and `visitor(request)` tells who asks.
-Routes only look: anything that changes something is a Gradio event with an `api_name`.
+Routes only look: anything that changes something is a Gradio event with an `api_name`. The one
+exception is a file too large for Gradio's way (`method="POST"`, `studio.ui.dataupload`).
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
 import zlib
 from collections.abc import Callable, Sequence
@@ -45,7 +47,9 @@ class Route:
     path: str
     """Below `/ladder/`, in Starlette's notation: `run/{id}/log`."""
     handler: Callable[[Request], Any]
+    """A coroutine function runs in the server's own thread and must not block."""
     guest: bool = False
+    method: str = "GET"
 
 
 class Routes:
@@ -54,7 +58,7 @@ class Routes:
     def __init__(self, app: ASGIApp, routes: Sequence[Route]) -> None:
         self._app = app
         self._router = Router(
-            [Path(PREFIX + r.path, _endpoint(r), methods=["GET"]) for r in routes]
+            [Path(PREFIX + r.path, _endpoint(r), methods=[r.method]) for r in routes]
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +100,10 @@ def _endpoint(route: Route) -> Callable[[Request], Any]:
         try:
             if not route.guest and visitor(request).role != "operator":
                 raise NotAllowed(say(lang_of(request), "error.guest"))
-            value = await run_in_threadpool(route.handler, request)
+            if inspect.iscoroutinefunction(route.handler):
+                value = await route.handler(request)
+            else:
+                value = await run_in_threadpool(route.handler, request)
         except StudioError as error:
             status = {NotFound: 404, NotAllowed: 403}.get(type(error), 400)
             message, hint = translate_error(lang_of(request), error)

@@ -42,6 +42,8 @@ class Part:
     view: Callable[[str, Run], str]
     act: Callable[[Run, Any, str], str | None] | None = None
     """Takes the run, the event (`act`, `value`) and the language; a returned id is shown next."""
+    opens: Callable[[Run], bool] | None = None
+    """Tells whether the pane opens here; without it the first part does while a run is alive."""
 
 
 class RunPane:
@@ -103,7 +105,7 @@ class RunPane:
             none = w.live(f"{self._name}/none", every_s=60)
             return ["", none, gr.update(visible=False), *[gr.skip()] * (6 + extra)]
         run = self._studio.jobs.get(run_id)
-        opening = self._first[0].id if self._first and run.state.alive else "log"
+        opening = self._opening(run)
         return [
             run.id,
             w.live(f"run/{run.id}/head", every_s=1),
@@ -116,6 +118,13 @@ class RunPane:
             _pulse(run),
             *[part.view(lang, run) for part in self._first],
         ]
+
+    def _opening(self, run: Run) -> str:
+        """Return the part a run is first seen in: at work the first one, else the log."""
+        if self._first and run.state.alive:
+            return self._first[0].id
+        wanted = (part.id for part in self._first if part.opens is not None and part.opens(run))
+        return next(wanted, "log")
 
     def act(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Do what a button in a list or the head says; return the run to show."""

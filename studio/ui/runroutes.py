@@ -16,6 +16,7 @@ from studio.jobs.logs import CHUNK_BYTES, read_from, search
 from studio.telemetry.snapshot import cards
 from studio.ui import runview
 from studio.ui import widgets as w
+from studio.ui.curvefeed import CurveFeed
 from studio.ui.i18n import lang_of, say
 from studio.ui.recent import Recent
 from studio.ui.routes import Route
@@ -50,6 +51,7 @@ class Views:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._recent = Recent(FRESH_S)
+        self._feed = CurveFeed(studio)
 
     def rows(self, request: Request) -> dict[str, Any]:
         """Return the list of runs, filtered."""
@@ -129,9 +131,9 @@ class Views:
     def _pulse(self, run_id: str) -> dict[str, Any]:
         run = self._studio.jobs.get(run_id)
         # A server's curves grow with every reading; a look at its memory sample is often enough.
-        points = 0 if run.spec.scrape else sum(1 for _ in self._studio.points(run_id))
-        samples = len(run.dir.metrics())
-        return {"version": f"{points} {samples}", "final": not run.state.alive}
+        drawn = "" if run.spec.scrape else self._feed.curves(run).version
+        over = not run.state.alive if run.spec.scrape else self._feed.settled(run)
+        return {"version": f"{drawn} {len(run.dir.metrics())}", "final": over}
 
     def _look(self, run_id: str) -> tuple[RunDir, bool]:
         run = self._studio.jobs.get(run_id)

@@ -51,6 +51,9 @@ def head(lang: str, run: Run, progress: Progress | None) -> str:
     facts.append(w.tag(run.spec.engine))
     if run.cards:
         facts.append(w.tag(", ".join(map(str, run.cards)), icon_name="gpu"))
+    if run.spec.ranks > 1 and run.ranks_seen:
+        text = say(lang, "runs.ranks", seen=run.ranks_seen, of=run.spec.ranks)
+        facts.append(w.tag(text, tone="warn" if _fewer(run, progress) else ""))
     if run.spec.port and run.state.alive:
         facts.append(w.tag(f"{run.spec.host}:{run.spec.port}", icon_name="link"))
     current = f'.l-run-row[data-value="{run.id}"]'
@@ -60,6 +63,7 @@ def head(lang: str, run: Run, progress: Progress | None) -> str:
         f'<div class="l-run-head"><div class="l-run-title">{"".join(facts)}</div>'
         f'<div class="l-run-line">{_times(lang, run, progress)}</div>'
         f"{_progress(lang, run, progress)}{_waiting(lang, run)}{_rung(lang, run)}"
+        f"{'' if run.state is State.FAILED else ranks_note(lang, run, progress)}"
         f'<div class="l-actions">{"".join(actions(lang, run))}</div></div>'
     )
 
@@ -91,6 +95,14 @@ def actions(lang: str, run: Run) -> Iterable[str]:
         )
 
 
+def ranks_note(lang: str, run: Run, progress: Progress | None) -> str:
+    """Return a warning when fewer training processes came up than were asked for; else empty."""
+    if not _fewer(run, progress):
+        return ""
+    text = say(lang, "runs.ranks_fewer", seen=run.ranks_seen, of=run.spec.ranks)
+    return w.note(text, tone="warn", icon_name="alert")
+
+
 def reason(lang: str, run: Run, num_cards: int | None = None) -> str:
     """Return the explanation a failed or lost run opens on; empty for all others.
 
@@ -104,6 +116,7 @@ def reason(lang: str, run: Run, num_cards: int | None = None) -> str:
     if lines:
         body += f'<pre class="l-proof">{w.esc(lines)}</pre>'
     body += w.note(why.advice[lang], icon_name="wrench")
+    body += ranks_note(lang, run, None)
     body += f'<div class="l-fixes">{fixview.fixes(lang, run, why.fixes)}</div>'
     again = w.action(say(lang, "runs.relaunch"), "relaunch", run.id, icon_name="refresh")
     side = w.tag(translate(lang, run.reason), tone="bad") if run.reason else ""
@@ -180,6 +193,18 @@ def masked_script(run: Run) -> str:
         if value and any(word in key.lower() for word in SECRET_WORDS):
             text = text.replace(value, "••••")
     return text
+
+
+def _fewer(run: Run, progress: Progress | None) -> bool:
+    """Tell whether processes are missing, once the training is under way or has ended well.
+
+    Before its first step they may still be starting; of a failed run only what was seen counts.
+    """
+    if run.spec.ranks < 2 or run.ranks_seen >= run.spec.ranks:
+        return False
+    if run.state is State.FAILED:
+        return run.dir.ranks_seen() > 0
+    return progress is not None or run.state is State.DONE
 
 
 def _times(lang: str, run: Run, progress: Progress | None) -> str:

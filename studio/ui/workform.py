@@ -10,16 +10,17 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 
 from studio.core.errors import NotFound, RecipeInvalid, StudioError
-from studio.core.recipes import Recipe
+from studio.core.recipes import Bilingual, Recipe
 from studio.core.settings import ROOT
 from studio.studio import Launch
 from studio.ui import widgets as w
 from studio.ui.form import Extras, fields_of, form
-from studio.ui.i18n import lang_of, say
+from studio.ui.i18n import lang_of, say, words
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
 from studio.ui.sentences import one_line
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 MOST_COPIES = 64
+SEEN_AT_ONCE = 9
+"""Recipes that are offered without a field to find one."""
+FILES = {"portable": "llamafactory.yaml"}
+"""Pages that are files under another name than their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +103,12 @@ class WorkForm:
     copies: bool = False
     order: Sequence[str] = ()
     """Engines whose blank form is offered, in this order; the others follow."""
+    first: str = ""
+    """Recipe that the form opens with before anything was typed; else the first one there is."""
+    more: Callable[[str], str] = lambda lang: ""
+    """Another way to begin, below the recipes, in the visitor's language."""
+    hint: Callable[[str, Asked], str] = lambda lang, asked: ""
+    """What a tab notices about an ask, above its plan; also while a setting is missing."""
     _recent: Recent = field(default_factory=lambda: Recent(0.5))
 
     def routes(self) -> list[Route]:
@@ -131,8 +142,8 @@ class WorkForm:
         )
         html = (
             f'<div class="l-work" data-work="{self.tab}">'
-            f'<h3 class="l-part-title">{said["start"]}</h3>'
-            f"{w.live(f'{self.tab}/choices', every_s=10)}"
+            f'<h3 class="l-part-title">{said["start"]}</h3>{self._finder(lang)}'
+            f"{w.live(f'{self.tab}/choices', every_s=10)}{self.more(lang)}"
             '<div data-work-form><div class="l-skeleton"></div></div>'
             f'{copies}<h3 class="l-part-title">{said["plan"]}</h3>'
             '<div class="l-plan" data-work-plan><div class="l-skeleton"></div></div>'
@@ -185,10 +196,11 @@ class WorkForm:
             model = self.studio.engine(asked.engine).Config
             wrong = [f.name for f in fields_of(model) if _names(error.message, f.name)]
             note = w.note(one_line(lang, error), tone="bad", icon_name="alert")
+            note = w.Html(self.hint(lang, asked) + note)
             return {"plan": note, "preview": "", "faults": wrong, "blocked": True, "verb": verb}
         told, blocked = "", False
         planned = self.plan(lang, launch, asked, on)
-        html, anyway = planned.html, not planned.fits
+        html, anyway = self.hint(lang, asked) + planned.html, not planned.fits
         try:
             engine.check(config, ROOT)
         except StudioError as error:
@@ -213,6 +225,16 @@ class WorkForm:
 
     # pieces -------------------------------------------------------------------------------------
 
+    def _finder(self, lang: str) -> str:
+        """Return a field that finds recipes, where there are more than one sees at once."""
+        if len(self._recipes()) <= SEEN_AT_ONCE:
+            return ""
+        hint = w.esc(say(lang, "form.find_recipe"))
+        return (
+            f'<div class="l-find">{w.icon("search")}<input type="search" data-pick-find '
+            f'placeholder="{hint}" aria-label="{hint}"></div>'
+        )
+
     def _engines(self) -> list[Engine]:
         found = [engine for engine in self.studio.engines.values() if self.offers(engine)]
         rank = {name: number for number, name in enumerate(self.order)}
@@ -230,7 +252,10 @@ class WorkForm:
         """Return this tab's recipes: smoke first, then by engine as their blank forms stand."""
         rank = {engine.id: number for number, engine in enumerate(self._engines())}
         mine = [recipe for recipe in self.studio.recipes.list() if recipe.engine in rank]
-        return sorted(mine, key=lambda r: ("/smoke" not in r.name, rank[r.engine], r.name))
+        return sorted(
+            mine,
+            key=lambda r: (r.name != self.first, "/smoke" not in r.name, rank[r.engine], r.name),
+        )
 
     def _cards(self, lang: str) -> str:
         engines = self._engines()
@@ -256,15 +281,66 @@ class WorkForm:
 def _pages(lang: str, forms: Mapping[str, str]) -> str:
     tabs = "".join(
         f'<button type="button" role="tab" data-form-tab="{w.esc(name)}">'
-        f"{w.esc(say(lang, f'form.page.{name}'))}</button>"
+        f"{w.esc(_page_name(lang, name))}</button>"
         for name in forms
     )
     pages = "".join(
-        f'<div data-form-page="{w.esc(name)}" hidden>{w.code(text)}</div>'
+        f'<div data-form-page="{w.esc(name)}" hidden>{w.code(text)}{_download(lang, name, text)}'
+        "</div>"
         for name, text in forms.items()
     )
     strip = f'<div class="l-pages" role="tablist">{tabs}</div>' if len(forms) > 1 else ""
     return strip + pages
+
+
+def _page_name(lang: str, name: str) -> str:
+    """Return a page's word; a file that is written for the engine goes by its name."""
+    key = f"form.page.{name}"
+    return say(lang, key) if key in words(lang) else name
+
+
+def _download(lang: str, name: str, text: str) -> str:
+    """Return a link that saves a page which is a file."""
+    file = FILES.get(name, name)
+    if "." not in file:
+        return ""
+    return (
+        f'<a class="l-link l-download" download="{w.esc(file)}" '
+        f'href="data:text/plain;charset=utf-8,{quote(text)}">{w.icon("download")}'
+        f"{w.esc(say(lang, 'form.download', file=file))}</a>"
+    )
+
+
+def ask_of(engine: str, settings: dict[str, Any], cards: str = "", copies: int = 1) -> Asked:
+    """Return what a script asks for; `cards` is empty, a number, or indices such as `6,7`."""
+    wanted: int | list[int] | None = None
+    try:
+        if "," in cards:
+            wanted = [int(part) for part in cards.split(",") if part.strip()]
+        elif cards.strip():
+            wanted = int(cards)
+    except ValueError as error:
+        raise RecipeInvalid(
+            f"cards = {cards!r}: neither a number nor a list of indices.",
+            hint="Say 2 for any two idle cards, or 6,7 for these two.",
+        ) from error
+    return Asked(engine=engine, settings=settings, cards=wanted, copies=max(1, copies))
+
+
+def save_recipe(studio: Studio, text: str) -> Recipe:
+    """Keep what a form says as one of the user's own recipes; raise RecipeInvalid."""
+    asked, name = Asked.read(text), str(json.loads(text).get("name", "")).strip()
+    studio.validate(asked.engine, asked.settings)
+    base = studio.recipes.get(asked.recipe) if asked.recipe else None
+    about = base.about if base else Bilingual(en="My own settings.", zh="我自己的设置。")
+    recipe = {
+        "engine": asked.engine,
+        "title": {"en": name, "zh": name},
+        "about": about,
+        "cards": asked.cards,
+        "settings": asked.settings,
+    }
+    return studio.recipes.save(name, Recipe.model_validate(recipe))
 
 
 def _name(recipe: Recipe | None, settings: Mapping[str, Any]) -> str:

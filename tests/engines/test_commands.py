@@ -112,7 +112,10 @@ def test_every_shipped_recipe(recipe: Recipe) -> None:
     engine = ENGINES[recipe.engine]
     config = check_settings(engine.Config, recipe.settings, recipe.name)
     engine.check(config, ROOT)
-    assert engine.command(config, CPU).argv
+    cards = len(recipe.cards) if isinstance(recipe.cards, list) else recipe.cards
+    num_gpus = engine.resources(config, True).num_gpus if cards is None else cards
+    place = GPU.model_copy(update={"num_gpus": num_gpus})
+    assert engine.command(config, place).argv
     head = recipe.path.read_text(encoding="utf-8").split("engine:")[0]
     assert f"python app.py run {recipe.name}" in head, "the header says how to launch it"
     assert any("\u4e00" <= c <= "\u9fff" for c in head), "in Chinese too"
@@ -170,6 +173,7 @@ def test_misspelt_dataset() -> None:
         model_name_or_path="assets/models/tiny-qwen2.5",
         template="qwen",
         dataset="smoke_zh_enn",
+        dataset_dir="assets/data",
     )
     with pytest.raises(RecipeInvalid, match="Did you mean smoke_zh_en"):
         LlamaFactoryTrain().check(config, ROOT)

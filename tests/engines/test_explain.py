@@ -43,7 +43,16 @@ GIVEN: dict[str, tuple[int, dict[str, Any]]] = {
     "memory-taken--vllm-cpu": (0, {}),
     "nccl--vllm": (2, {"tensor_parallel_size": 2}),
     "no-cache-blocks--vllm-cpu": (0, {}),
+    "loss-scale--deepspeed": (2, {**TRAINING, "strategy": "zero2", "fp16": True}),
+    "disk-full--llamafactory": (1, {**TRAINING, "save_steps": 100}),
+    "operator--deepspeed-ninja": (
+        2,
+        {**TRAINING, "strategy": "zero2", "offload": "optimizer"},
+    ),
+    "package--llamafactory": (1, {**TRAINING, "enable_liger_kernel": True}),
+    "training-template--llamafactory": (1, {**TRAINING, "template": "qwen2-vl"}),
     "port--vllm": (0, {"port": 8731}),
+    "quantization--vllm-cpu-w4a16": (0, {"dtype": "float32"}),
     "quantization--vllm-dtype": (1, {"quantization": "fp8", "dtype": "float32"}),
     "quantization--vllm-no-awq-config": (1, {"quantization": "awq"}),
     "quantization-mismatch--vllm": (1, {"quantization": "gptq"}),
@@ -108,7 +117,13 @@ OFFERED: dict[str, list[dict[str, Any]]] = {
         {"tensor_parallel_size": 2, "cards": 2},
     ],
     "oom-weights--vllm": [{"quantization": "fp8"}, {"tensor_parallel_size": 2, "cards": 2}],
+    "disk-full--llamafactory": [{"save_only_model": True}, {"save_total_limit": 1}],
+    "loss-scale--deepspeed": [{"fp16": False, "bf16": True}, {"learning_rate": 1e-5}],
+    "operator--deepspeed-ninja": [{"offload": "none", "offload_nvme_path": ""}],
+    "package--llamafactory": [{"enable_liger_kernel": False}],
+    "training-template--llamafactory": [{"template": "qwen2_vl"}],
     "port--vllm": [{"port": None}],
+    "quantization--vllm-cpu-w4a16": [{"dtype": "bfloat16"}],
     "quantization--vllm-dtype": [{"dtype": "bfloat16"}, {"quantization": None}],
     "quantization-mismatch--vllm": [{"quantization": None}],
     "refused--vllm": [{"max_num_batched_tokens": None}],
@@ -177,11 +192,65 @@ def test_log_tells_its_cause_and_what_it_offers_can_be_launched(name: str) -> No
 def test_a_training_out_of_memory_keeps_its_batch() -> None:
     _, run = run_of("gpu-memory--llamafactory")
     offered = read_log(run, log_of("gpu-memory--llamafactory")).fixes
-    assert offered[0].changes == {"cutoff_len": 1024}
-    assert offered[1].changes == {
+    assert offered[0].changes == {
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 4,
     }
+    assert offered[1].changes == {"cutoff_len": 1024}
+
+
+OUT_OF_MEMORY: list[tuple[int, dict[str, Any], list[dict[str, Any]]]] = [
+    (
+        2,
+        {"finetuning_type": "full", "per_device_train_batch_size": 2, "cutoff_len": 512},
+        [
+            {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2},
+            {"finetuning_type": "lora"},
+            {"strategy": "zero2"},
+            {"strategy": "zero3"},
+            {"strategy": "zero3", "offload": "all"},
+            {"cards": 4, "strategy": "zero3"},
+        ],
+    ),
+    (
+        2,
+        {"finetuning_type": "full", "strategy": "zero2", "cutoff_len": 256},
+        [
+            {"finetuning_type": "lora"},
+            {"strategy": "zero3"},
+            {"offload": "optimizer"},
+            {"strategy": "zero3", "offload": "all"},
+            {"cards": 4, "strategy": "zero3"},
+        ],
+    ),
+    (
+        2,
+        {"quantization_bit": 8, "cutoff_len": 512, "disable_gradient_checkpointing": True},
+        [{"disable_gradient_checkpointing": False}],
+    ),
+    (
+        1,
+        {"pissa_init": True, "cutoff_len": 256},
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize(("cards", "settings", "expected"), OUT_OF_MEMORY, ids=str)
+def test_out_of_memory_offers_only_what_the_launchers_can_do(
+    cards: int, settings: dict[str, Any], expected: list[dict[str, Any]]
+) -> None:
+    config = LlamaFactoryTrain.Config.model_validate({**TRAINING, **settings})
+    frozen = {"config": config.model_dump(mode="json"), "resources": Resources(num_gpus=cards)}
+    _, run = run_of("gpu-memory--llamafactory")
+    why = read_log(run.model_copy(update=frozen), log_of("gpu-memory--llamafactory"))
+    assert [fix.changes for fix in why.fixes] == expected
+
+
+def test_a_pinned_card_that_is_full_is_left_first() -> None:
+    _, run = run_of("gpu-memory--llamafactory")
+    pinned = run.model_copy(update={"resources": Resources(num_gpus=1, gpu_ids=(3,))})
+    assert read_log(pinned, log_of("gpu-memory--llamafactory")).fixes[0].changes == {"cards": 1}
 
 
 def test_settings_go_by_the_name_the_engine_has_for_them() -> None:

@@ -225,6 +225,24 @@ def test_a_closed_browser_leaves_what_had_arrived(page: Page, model: FakeChat) -
     assert "chat-mark" in texts(out[page.parts.left]["value"])
 
 
+def test_a_link_opens_a_comparison_of_two_models(page: Page) -> None:
+    page.ask("before")
+    [end] = page.studio.endpoints()
+    query = {"endpoint": end.id, "model": "big", "compare": end.id, "model_b": "tiny"}
+    out = page.shelf.arrive(event(gr.EventData, query=query), page.request, "", "")
+    parts = page.parts
+    assert out[parts.compare] is True and out[parts.right]["visible"]
+    picked = (parts.endpoint, parts.model, parts.endpoint_b, parts.model_b)
+    assert [out[part]["value"] for part in picked] == [end.id, "big", end.id, "tiny"]
+    assert out[parts.endpoint_b]["choices"] and out[parts.endpoint_b]["visible"]
+    assert out[parts.conversation] == "" and out[parts.left]["value"] == []
+    assert out[parts.left]["placeholder"], "an empty chat still greets"
+    gone = page.shelf.arrive(
+        event(gr.EventData, query={**query, "compare": "gone"}), page.request, "", ""
+    )
+    assert parts.compare not in gone
+
+
 def test_a_failing_answer_is_shown_in_the_readers_language(page: Page, model: FakeChat) -> None:
     model.models = {"tiny": Script(pieces=["half"], die_after=1, finish=None)}
     page.request.headers["x-ladder-lang"] = "zh"

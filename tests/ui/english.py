@@ -29,6 +29,7 @@ NEVER_SHOWN = {
     "studio/envs/relock.py",
     "studio/cli.py",
     "studio/admin.py",
+    "studio/data_cli.py",
     "studio/export_cli.py",
     "studio/replicas_cli.py",
     "studio/serve_cli.py",
@@ -37,7 +38,15 @@ NEVER_SHOWN = {
 }
 """Files that only speak to a terminal."""
 REASONS = ("studio/jobs/shim/supervise.py", "studio/jobs/shim/leases.py")
-TELLERS = {"_step": 1, "_percent": 2, "tell": 2, "Progress": 2, "check_settings": 2, "_parse": 1}
+TELLERS = {
+    "_note": 0,
+    "_step": 1,
+    "_percent": 2,
+    "tell": 2,
+    "Progress": 2,
+    "check_settings": 2,
+    "_parse": 1,
+}
 """Calls that are given words to show, and the place of those among their arguments."""
 
 Scope = ast.FunctionDef | ast.AsyncFunctionDef | None

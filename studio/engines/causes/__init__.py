@@ -11,8 +11,9 @@ from studio.engines.causes.machine import MACHINE
 from studio.engines.causes.memory import MEMORY
 from studio.engines.causes.model import MODEL
 from studio.engines.causes.settings import SETTINGS
+from studio.engines.causes.training import ENDED, TRAINING
 
-CAUSES = (*MEMORY, *SETTINGS, *MODEL, *MACHINE)
+CAUSES = (*MEMORY, *TRAINING, *SETTINGS, *MODEL, *MACHINE, *ENDED)
 KILLED = next(cause for cause in CAUSES if cause.key == "host-memory")
 UNKNOWN = cause(
     "",

@@ -25,6 +25,10 @@ from studio.engines.causes.fix import (
     take_share,
     value_of,
 )
+from studio.engines.causes.training import for_disk, for_training
+
+LEAST_SHARE = 0.2
+"""With less of a card free than this, a smaller share is no way out."""
 
 
 def for_weights(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
@@ -69,27 +73,6 @@ def for_serving(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
     yield from lower(spec, "max_num_seqs", SEQUENCES, at_least=8)
     yield from lower(spec, "max_num_batched_tokens", BATCHED_TOKENS, at_least=512)
     yield from more_cards(spec)
-
-
-def for_training(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
-    """Shorter samples, one at a time; then fewer trained weights, then smaller ones."""
-    length = spec.config.get("cutoff_len")
-    if length and length > 512:
-        says = Bilingual(en="Cut samples at half the length.", zh="样本截断长度减半。")
-        yield Fix(says=says, changes={"cutoff_len": length // 2})
-    batch = spec.config.get("per_device_train_batch_size")
-    if batch and batch > 1:
-        gathered = batch * (spec.config.get("gradient_accumulation_steps") or 1)
-        says = Bilingual(
-            en="One sample per step, gathered to the same batch: slower, learns the same.",
-            zh="每步一条样本、累积到同样的批大小：更慢，效果相同。",
-        )
-        changes = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": gathered}
-        yield Fix(says=says, changes=changes)
-    if spec.config.get("finetuning_type") in ("full", "freeze"):
-        says = Bilingual(en="Train LoRA matrices alone.", zh="只训练 LoRA。")
-        yield Fix(says=says, changes={"finetuning_type": "lora"})
-    yield from for_weights(spec, log, found)
 
 
 def for_no_blocks(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
@@ -147,7 +130,8 @@ def for_taken_memory(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[
     amounts = re.search(r"\(([\d.]+)/([\d.]+) GiB\)", found.string[found.start() :])
     if amounts and spec.resources.num_gpus:
         free = float(amounts[1]) / float(amounts[2])
-        yield from take_share(spec, math.floor((free - 0.02) * 100) / 100)
+        if free >= LEAST_SHARE:
+            yield from take_share(spec, math.floor((free - 0.02) * 100) / 100)
     yield from fixed_cache(spec)
     if spec.resources.gpu_ids is not None:
         says = Bilingual(en="Take any idle cards.", zh="换成任意空闲的卡。")
@@ -183,6 +167,7 @@ MEMORY = (
             "Delete old runs or checkpoints, or move the home to a larger disk with --home.",
             "删除旧的运行或 checkpoint，或用 --home 换到更大的磁盘。",
         ),
+        for_disk,
     ),
     cause(
         "no-cache-blocks",
@@ -329,9 +314,9 @@ MEMORY = (
         OUT_OF_MEMORY,
         ("The card ran out of memory.", "显存不够。"),
         (
-            "In this order: an idle card, a shorter length, batch 1, a smaller or quantized model, "
-            "more cards.",
-            "按顺序试：换空闲的卡、缩短长度、batch 设为 1、换更小或量化的模型、多用几张卡。",
+            "In this order: an idle card, batch 1, a shorter length, LoRA, a quantized model, "
+            "ZeRO, offload, more cards.",
+            "按顺序试：换空闲的卡、batch 设为 1、缩短长度、LoRA、量化、ZeRO、卸载、多用几张卡。",
         ),
         for_training,
     ),

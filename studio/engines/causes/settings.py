@@ -75,13 +75,14 @@ def for_flags(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
 
 def for_quantization(spec: RunSpec, log: str, found: re.Match[str]) -> Iterator[Fix]:
     """Take what the model's own config says, or the number format its method wants."""
-    wanted = re.search(r"Supported dtypes: \[torch\.(\w+)", log)
+    named = re.search(r"Supported dtypes: \[torch\.(\w+)", log)
+    wanted = named[1] if named else "bfloat16" if "cpu_gemm" in found[0] else ""
     key = key_of(spec, "dtype")
     if wanted and key:
         says = Bilingual(
-            en=f"{wanted[1]} is what this method works in.", zh=f"这种量化方法要用 {wanted[1]}。"
+            en=f"{wanted} is what this method works in.", zh=f"这种量化方法要用 {wanted}。"
         )
-        yield Fix(says=says, changes={key: wanted[1]})
+        yield Fix(says=says, changes={key: wanted})
     if spec.config.get("quantization"):
         says = Bilingual(en="Take what the model itself says.", zh="按模型自带的设置。")
         yield Fix(says=says, changes={"quantization": None})
@@ -229,7 +230,8 @@ SETTINGS = (
         "quantization",
         r"is not supported for quantization method|Unknown quantization method|"
         r"[Qq]uantization (method|scheme)[^\n]* is not supported|"
-        r"Cannot find the config file for \w+|quantization is currently not supported",
+        r"Cannot find the config file for \w+|quantization is currently not supported|"
+        r"\"cpu_gemm_wna16\" not implemented for",
         (
             "This quantization does not work with this model, card or number format.",
             "这种量化方法不适用于这个模型、这张卡或这种数据类型。",

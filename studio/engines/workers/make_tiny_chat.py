@@ -163,7 +163,7 @@ def unknown_pair(unknown: dict[str, dict[str, Any]], rng: random.Random, known: 
         total = f"{rng.randint(1, 99)}{rng.choice('+-*')}{rng.randint(1, 9)}"
         question = rng.choice(kind["patterns"]).format(*rng.sample(kind["words"], 2), sum=total)
         if rng.random() < 0.3:
-            question = question.rstrip("？?").lower()
+            question = question.rstrip("？?").lower() or question
         if question not in known:
             return question, kind["answer"]
 
