@@ -16,6 +16,13 @@ ACCELERATE_YAML = "accelerate.yaml"
 MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16", "pure_bf16": "bf16"}
 """What Accelerate calls a precision."""
 
+BY_WIDTH = (
+    "reduce_bucket_size",
+    "stage3_prefetch_bucket_size",
+    "stage3_param_persistence_threshold",
+)
+"""Sizes of ZeRO-3 that `auto` takes from the model's config."""
+
 
 def deepspeed(
     strategy: str,
@@ -40,13 +47,12 @@ def deepspeed(
     if strategy == "zero3":
         zero |= {
             "sub_group_size": 1_000_000_000,
-            "reduce_bucket_size": "auto",
-            "stage3_prefetch_bucket_size": "auto",
-            "stage3_param_persistence_threshold": "auto",
             "stage3_max_live_parameters": 1_000_000_000,
             "stage3_max_reuse_distance": 1_000_000_000,
             "stage3_gather_16bit_weights_on_model_save": True,
         }
+        if precision is None:  # a trainer knows the model's width; a script takes the defaults
+            zero |= dict.fromkeys(BY_WIDTH, "auto")
     else:
         zero |= {
             "allgather_partitions": True,

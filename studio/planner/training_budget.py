@@ -97,4 +97,6 @@ def _runtime(need: Training, allocated: int, on_host: bool) -> int:
     if on_host:
         return cal.HOST_TRAINER_BYTES
     links = cal.TRAIN_NCCL_BYTES if need.num_processes > 1 else 0
+    if links and need.strategy in ("zero1", "zero2") and need.offload != "none":
+        links += cal.STRAY_BYTES
     return cal.CONTEXT_BYTES + links + int(allocated * cal.TRAIN_SLACK)

@@ -70,14 +70,13 @@ def test_cooperative_stop_leaves_what_can_be_used(real_studio: Studio) -> None:
 
 
 def test_early_stop_keeps_the_best(real_studio: Studio) -> None:
-    """It learns its rows by heart and gets worse on those held out; the result is from before."""
-    changes = {"max_steps": 300, "val_size": 0.25, "eval_steps": 4, "save_steps": 4}
-    best = {"load_best_model_at_end": True, "early_stopping_steps": 2}
-    run = trained(real_studio, "llamafactory/smoke-lora", changes | best)
+    """Evaluated on what it knew before, it only gets worse: new facts push the old ones out."""
+    told = {"eval_dataset": "smoke_zh_en", "per_device_eval_batch_size": 50, "eval_steps": 5}
+    best = {"load_best_model_at_end": True, "early_stopping_steps": 2, "save_steps": 5}
+    run = trained(real_studio, "llamafactory/smoke-lora", {"max_steps": 100, **told, **best})
     evaluated = curve(real_studio, run, "eval_loss")
-    assert max(steps_done(run)) < 300, "it stopped early"
     lowest = min(evaluated, key=lambda step: evaluated[step])
-    assert lowest == max(evaluated) - 2 * 4, "two evaluations in a row were no better"
+    assert max(evaluated) == lowest + 2 * 5 < 100, f"two no better, then the end: {evaluated}"
     kept = output(run) / "adapter_model.safetensors"
     saved = output(run) / f"checkpoint-{lowest}/adapter_model.safetensors"
     assert kept.read_bytes() == saved.read_bytes()

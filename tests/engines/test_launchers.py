@@ -271,6 +271,9 @@ def test_a_script_gets_concrete_values() -> None:
     told = json.loads(decide(ask, 2).files()["ds.json"])
     assert told["gradient_accumulation_steps"] == 4
     assert (told["bf16"]["enabled"], told["fp16"]["enabled"]) == (True, False)
+    # Accelerate fails on these when the model has no config to take a width from
+    zero3 = decide(Ask(strategy="zero3", script=True), 2).files()["ds.json"]
+    assert "auto" not in json.loads(zero3)["zero_optimization"].values()
 
 
 def test_variables() -> None:

@@ -23,7 +23,7 @@ def test_peak_against_measured(point: dict[str, Any]) -> None:
     found = train(settings.pop("model"), h200(point["cards"]), max_steps=12, **settings)
     assert found.fits
     error = found.peak_bytes / MIB / point["peak_mib"] - 1
-    kept = "fitted" if point.get("fitted") else "held out"
+    kept = "fitted" if point.get("fitted") else "repeated"
     print(
         f"\n{point['label']:42} {kept:9} planned {found.peak_bytes / MIB:7,.0f} MiB, "
         f"measured {point['peak_mib']:7,} MiB, {error:+.1%}"
