@@ -34,6 +34,10 @@ ON_CPU = {
     "enforce_eager": True,
 }
 """vLLM's settings for a server on the CPU, which is there to be asked a few questions."""
+SPARE_SLOTS = 4
+"""vLLM's slots for adapters on the CPU. The last one must stay empty: vLLM 0.32's CPU kernels
+(`lora/ops/torch_ops`) take the weights of the last slot for a base request that shares a batch
+with an adapter's, so with the one slot of the default the base answers as if it were tuned."""
 SERVERS_LOOKED_AT = 30
 WITH_DATA = ("llamafactory-predict",)
 """Engines that are asked about the data the training was about."""
@@ -106,7 +110,8 @@ def serve(studio: Studio, run: Run, made: Trained) -> Run | None:
             hint="Look at its files; a training that was stopped early may have saved nothing.",
         )
     if studio.envs.variant() != "cuda":
-        settings = {**settings, **ON_CPU}
+        slots = {"max_loras": SPARE_SLOTS} if made.kind == "adapter" else {}
+        settings = {**settings, **ON_CPU, **slots}
     return studio.launch(Launch(engine="vllm", settings=settings, name=name))
 
 
@@ -192,8 +197,12 @@ def _takes(studio: Studio, made: Trained, name: str) -> Endpoint | None:
     for end in studio.endpoints():
         if end.run_id is None or not end.hot_lora:
             continue
-        config = studio.jobs.get(end.run_id).spec.config
+        server = studio.jobs.get(end.run_id)
+        config = server.spec.config
         if not base or not _same(_model(config), base):
+            continue
+        full = len(_adapters(server)) + 1 >= (config.get("max_loras") or 1)
+        if full and studio.envs.variant() != "cuda":  # see SPARE_SLOTS
             continue
         try:
             check_adapter(name, str(made.folder), ROOT, config.get("max_lora_rank"))
