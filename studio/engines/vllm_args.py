@@ -13,6 +13,12 @@ from studio.engines.vllm_config import VllmConfig
 
 Words = tuple[str, ...]
 
+CPU_SLOTS = 4
+"""Adapter slots on a CPU when adapters come while it runs. The last slot has to stay empty: vLLM
+0.32's CPU kernels (`lora/ops/torch_ops`) give a base request that shares a batch with an adapter's
+the weights of the last slot. With one slot 81 of 96 base answers were the adapter's, with four
+none (tiny model, 2026-11-21)."""
+
 QUIET = ("--disable-access-log-for-endpoints", "/health,/metrics")
 """Keeps the studio's own questions, one every two seconds, out of the run's log."""
 HEAD = ("model", "host", "port", "served_model_name")
@@ -101,6 +107,14 @@ def _adapters(config: VllmConfig, place: Placement) -> Iterator[Words]:
         yield ("--lora-modules", *hung)
 
 
+def _slots(config: VllmConfig, place: Placement) -> Iterator[Words]:
+    slots = config.max_loras
+    if config.enable_lora and not place.has_gpu:
+        slots = max(slots, len(config.adapters) + 1, CPU_SLOTS if config.hot_lora else 0)
+    if slots != VllmConfig.model_fields["max_loras"].default:
+        yield ("--max-loras", str(slots))
+
+
 def _structured(config: VllmConfig, place: Placement) -> Iterator[Words]:
     backend = config.structured_outputs_backend
     if backend != "auto":
@@ -125,6 +139,7 @@ _OWN_WAY: dict[str, Callable[[VllmConfig, Placement], Iterator[Words]]] = {
     "limit_images": _pictures,
     "min_pixels": _pixels,
     "lora_modules": _adapters,
+    "max_loras": _slots,
     "structured_outputs_backend": _structured,
     "chat_template": _path("chat_template"),
     "generation_config": _path("generation_config"),

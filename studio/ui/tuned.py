@@ -20,6 +20,7 @@ from studio.engines.bases import base_of
 from studio.engines.engine import resolve_path
 from studio.engines.found import served_from
 from studio.engines.trained import Trained, result, saved_at
+from studio.engines.vllm_args import CPU_SLOTS
 from studio.studio import Launch
 
 if TYPE_CHECKING:
@@ -34,10 +35,6 @@ ON_CPU = {
     "enforce_eager": True,
 }
 """vLLM's settings for a server on the CPU, which is there to be asked a few questions."""
-SPARE_SLOTS = 4
-"""vLLM's slots for adapters on the CPU. The last one must stay empty: vLLM 0.32's CPU kernels
-(`lora/ops/torch_ops`) take the weights of the last slot for a base request that shares a batch
-with an adapter's, so with the one slot of the default the base answers as if it were tuned."""
 SERVERS_LOOKED_AT = 30
 WITH_DATA = ("llamafactory-predict",)
 """Engines that are asked about the data the training was about."""
@@ -110,8 +107,7 @@ def serve(studio: Studio, run: Run, made: Trained) -> Run | None:
             hint="Look at its files; a training that was stopped early may have saved nothing.",
         )
     if studio.envs.variant() != "cuda":
-        slots = {"max_loras": SPARE_SLOTS} if made.kind == "adapter" else {}
-        settings = {**settings, **ON_CPU, **slots}
+        settings = {**settings, **_on_cpu(made.folder)}
     return studio.launch(Launch(engine="vllm", settings=settings, name=name))
 
 
@@ -127,6 +123,15 @@ def serve_base(studio: Studio, run: Run) -> Run:
 def base_starting(studio: Studio, run: Run) -> Run | None:
     """Return a server on its way that will have the model a training began with."""
     return _on_its_way(studio, _model(run.spec.config))
+
+
+def _on_cpu(folder: Path) -> dict[str, Any]:
+    """Return the settings for a CPU; 4-bit kernels there want their weights' own data type."""
+    try:
+        packed = "quantization_config" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        packed = False
+    return {key: value for key, value in ON_CPU.items() if key != "dtype" or not packed}
 
 
 def called(run: Run, made: Trained) -> str:
@@ -201,8 +206,8 @@ def _takes(studio: Studio, made: Trained, name: str) -> Endpoint | None:
         config = server.spec.config
         if not base or not _same(_model(config), base):
             continue
-        full = len(_adapters(server)) + 1 >= (config.get("max_loras") or 1)
-        if full and studio.envs.variant() != "cuda":  # see SPARE_SLOTS
+        full = len(_adapters(server)) + 1 >= max(config.get("max_loras") or 1, CPU_SLOTS)
+        if full and studio.envs.variant() != "cuda":  # its last slot has to stay empty
             continue
         try:
             check_adapter(name, str(made.folder), ROOT, config.get("max_lora_rank"))

@@ -116,13 +116,13 @@ GROUPED: dict[str, tuple[dict[str, Any], list[str]]] = {
         {
             "enable_lora": True,
             "lora_modules": ["law=./law", "poem = org/poem"],
-            "max_loras": 2,
+            "max_loras": 3,
             "max_lora_rank": 64,
             "max_cpu_loras": 8,
         },
         [
             *("--enable-lora", "--lora-modules", "law=/repo/law", "poem=org/poem"),
-            *("--max-loras", "2", "--max-lora-rank", "64", "--max-cpu-loras", "8"),
+            *("--max-loras", "3", "--max-lora-rank", "64", "--max-cpu-loras", "8"),
         ],
     ),
     "output": (
@@ -264,6 +264,19 @@ def test_hot_lora_is_a_variable_and_an_offer() -> None:
     offer = Vllm().endpoint(chosen)
     assert offer.models == ("Qwen2.5-7B-Instruct", "law") and offer.hot_lora
     assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in Vllm().command(config(), CPU).env
+
+
+def test_on_a_cpu_one_adapter_slot_stays_empty() -> None:
+    def slots(place, **settings) -> str:
+        argv = Vllm().command(config(enable_lora=True, **settings), place).argv
+        return argv[argv.index("--max-loras") + 1] if "--max-loras" in argv else ""
+
+    two = ["law=./law", "poem=./poem"]
+    assert slots(CPU, lora_modules=two) == "3"
+    assert slots(CPU, lora_modules=two, max_loras=8) == "8"
+    assert slots(CPU, hot_lora=True) == "4"
+    assert slots(GPU, lora_modules=two[:1]) == ""
+    assert "--max-loras" not in Vllm().command(config(), CPU).argv
 
 
 def test_what_the_planner_is_told() -> None:
