@@ -6,10 +6,8 @@ turns what it has into settings and comes here.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,11 +17,11 @@ from studio.chat import adapters as lora
 from studio.chat.external import ExternalEndpoints
 from studio.chat.health import HealthChecks
 from studio.core.discover import load_subclasses
-from studio.core.errors import EndpointDown, EnvMissing, NotFound, RecipeInvalid, StudioError
+from studio.core.errors import EndpointDown, EnvMissing, NotFound
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
-from studio.core.spec import Endpoint, Interpreter, Placement, Resources, RunSpec, Training
+from studio.core.spec import Endpoint, Interpreter, Placement, RunSpec
 from studio.data.library import DataSets
 from studio.engines.adapters import check_adapter
 from studio.engines.engine import (
@@ -41,29 +39,16 @@ from studio.envs.envs import Envs, EnvState
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import script
-from studio.jobs.shim import cards as gpu
-from studio.planner.known import known
-from studio.planner.serving import CardMemory, ServingPlan, plan_serving
-from studio.planner.training import TrainingPlan, plan_training
+from studio.launch import Launch, resources_of
+from studio.planner.result import CardMemory
+from studio.planner.serving import ServingPlan
+from studio.planner.training import TrainingPlan
+from studio.plans import Plans
 from studio.telemetry.curves import series
 
+__all__ = ["ENV_BUILD", "Launch", "Studio"]
+
 ENV_BUILD = "env-build"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Launch:
-    """What a person asks for: an engine, its settings, and where it should run."""
-
-    engine: str
-    settings: dict[str, Any]
-    name: str = ""
-    title: str = ""
-    recipe: str | None = None
-    cards: int | list[int] | None = None
-    """How many idle cards, or which ones; None lets the engine say."""
-    relaunch_of: str | None = None
-    group: str = ""
-    """Name shared by runs that are shown and stopped together."""
 
 
 class Studio:
@@ -88,6 +73,11 @@ class Studio:
         """Data sets of this home and the built-in samples."""
         return DataSets(self.settings.home / "data", ROOT / "assets" / "data")
 
+    @cached_property
+    def plans(self) -> Plans:
+        """What launches will need, worked out before them."""
+        return Plans(self.settings, self.envs, self.data, self.validate)
+
     # in -----------------------------------------------------------------------------------------
 
     def launch(self, ask: Launch) -> Run:
@@ -107,7 +97,7 @@ class Studio:
             port = self.jobs.reserve_port(run_id, _port(config), _host(config))
         try:
             spec = self._spec(ask, engine, config, run_id, port, after)
-            return self.jobs.submit(spec, self._kept_plan(ask))
+            return self.jobs.submit(spec, self.plans.kept(ask))
         except BaseException:
             if port is not None:
                 ports.release(self.jobs.store, run_id)
@@ -209,66 +199,23 @@ class Studio:
 
     def plan(self, ask: Launch) -> dict[str, Any]:
         """Return what is known about a launch before it happens."""
-        spec = self.preview(ask)
-        state = str(self.envs.status(spec.env_name).state) if spec.env_name else ""
-        facts = known(
-            spec,
-            root=ROOT,
-            home=self.settings.home,
-            env_state=state,
-            cards=len(gpu.read_cards()),
-        )
-        engine, config = self.validate(ask.engine, ask.settings)
-        room = engine.room(config, ROOT, self.envs.variant() == "cuda")
-        if room is not None:
-            facts |= {"disk_needed": room.disk_bytes, "memory_needed": room.memory_bytes}
-        kept = self._kept_plan(ask)
-        trains = self._trains(ask) is not None
-        return facts if kept is None else {**facts, "training" if trains else "serving": kept}
+        return self.plans.facts(self.preview(ask), ask)
 
     def serving_plan(
         self, ask: Launch, cards: Sequence[CardMemory] | None = None
     ) -> ServingPlan | None:
-        """Return what a server will need and whether it fits; None for what cannot be planned.
-
-        `cards` are those to plan for; without them this machine's, or its memory when it has none.
-        Raises CannotPlan when the model's sizes are not known here.
-        """
-        engine, config = self.validate(ask.engine, ask.settings)
-        need = engine.serving(config)
-        if need is None:
-            return None
-        if cards is None:
-            cards = self.card_memory()
-            if isinstance(ask.cards, list):
-                cards = [card for card in cards if card.index in ask.cards]
-        disk = shutil.disk_usage(self.settings.home).free
-        return plan_serving(need, cards=cards, root=ROOT, disk_free_bytes=disk)
+        """Return what a server will need and whether it fits; see `Plans.serving`."""
+        return self.plans.serving(ask, cards)
 
     def training_plan(
         self, ask: Launch, cards: Sequence[CardMemory] | None = None
     ) -> TrainingPlan | None:
-        """Return what a training will need and whether it fits; None for what cannot be planned.
-
-        `cards` are those to plan for, of a machine one only thinks of; without them this machine's,
-        or its memory when it has none. Raises CannotPlan when the model's sizes are not known here.
-        """
-        need = self._trains(ask, None if cards is None else bool(cards))
-        if need is None:
-            return None
-        if cards is not None:
-            return plan_training(need, cards=cards, root=ROOT, imagined=True)
-        cards = here = self.card_memory()
-        if isinstance(ask.cards, list):
-            cards = [card for card in here if card.index in ask.cards]
-        disk = shutil.disk_usage(self.settings.home).free
-        return plan_training(need, cards=cards, root=ROOT, spare=here, disk_free_bytes=disk)
+        """Return what a training will need and whether it fits; see `Plans.training`."""
+        return self.plans.training(ask, cards)
 
     def card_memory(self) -> list[CardMemory]:
         """Return the memory of the cards that engines can use here; none on a CPU machine."""
-        if self.envs.variant() != "cuda":
-            return []
-        return [CardMemory(c.index, c.name, c.total, c.used) for c in gpu.read_cards()]
+        return self.plans.card_memory()
 
     def engine(self, engine_id: str) -> Engine:
         """Return an engine by id; raise NotFound with the nearest name."""
@@ -331,7 +278,7 @@ class Studio:
     ) -> RunSpec:
         interpreter = self._interpreter(engine)
         has_gpu = self.envs.variant() == "cuda"
-        resources = _resources(ask.cards, engine.resources(config, has_gpu))
+        resources = resources_of(ask.cards, engine.resources(config, has_gpu))
         place = Placement(
             interpreter=interpreter,
             host=_host(config),
@@ -369,30 +316,6 @@ class Studio:
             group=ask.group,
             ranks=engine.ranks(config, resources.num_gpus),
         )
-
-    def _trains(self, ask: Launch, has_gpu: bool | None = None) -> Training | None:
-        """Return what a launch trains, its samples counted where the data sets are our own."""
-        engine, config = self.validate(ask.engine, ask.settings)
-        on_cards = self.envs.variant() == "cuda" if has_gpu is None else has_gpu
-        wanted = _resources(ask.cards, engine.resources(config, on_cards))
-        need = engine.training(config, wanted.num_gpus)
-        if need is None or need.num_samples is not None or getattr(config, "dataset_dir", ""):
-            return need
-        names = [name.strip() for name in getattr(config, "dataset", "").split(",") if name.strip()]
-        try:
-            rows = sum(self.data.get(name).rows for name in names)
-        except StudioError:
-            return need
-        kept = round(rows * (1 - getattr(config, "val_size", 0.0)))
-        return need.model_copy(update={"num_samples": kept}) if kept else need
-
-    def _kept_plan(self, ask: Launch) -> dict[str, Any] | None:
-        """Return the plan that is kept with a run; None when nothing could be worked out."""
-        try:
-            plan = self.training_plan(ask) or self.serving_plan(ask)
-        except StudioError as error:
-            return {"unknown": error.message}
-        return None if plan is None else plan.model_dump(mode="json")
 
     def _cards_asked_for(self, spec: RunSpec) -> int | list[int] | None:
         """Return the cards a person gave a run; None where its engine counted them itself.
@@ -448,16 +371,3 @@ def _port(config: EngineConfig) -> int | None:
 
 def _host(config: EngineConfig) -> str:
     return getattr(config, "host", "127.0.0.1")
-
-
-def _resources(cards: int | list[int] | None, wanted: Resources) -> Resources:
-    """Let the person's cards win over the engine's own count."""
-    if cards is None:
-        return wanted
-    if isinstance(cards, int):
-        if cards < 0:
-            raise RecipeInvalid(f"cards = {cards}: a number of cards cannot be negative.")
-        return Resources(num_gpus=cards)
-    if len(set(cards)) != len(cards):
-        raise RecipeInvalid(f"cards = {cards}: a card is named twice.")
-    return Resources(num_gpus=len(cards), gpu_ids=tuple(cards))

@@ -154,7 +154,7 @@ def test_two_who_add_at_once(data: DataSets, written: Written) -> None:
 def test_two_operations_at_once_make_two_versions(data: DataSets, written: Written) -> None:
     data.add(written(ROWS), "faq")
     with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(lambda n: data.apply("faq", Filter(contains=f"q{n}")), range(1, 5)))
+        made = list(pool.map(lambda n: data.apply("faq.v1", Filter(contains=f"q{n}")), range(1, 5)))
     assert sorted(one.version for [one] in made) == [2, 3, 4, 5]
     assert len(data.versions("faq")) == 5
 
