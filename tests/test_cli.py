@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from conftest import spec, wait_log
 
+from studio.cli import main
 from studio.core.settings import ROOT
 from studio.core.spec import StopStep
 from studio.jobs.jobs import Jobs
 
 
-def app(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "LADDER_HOME": str(home)}
+class Done(NamedTuple):
+    """How a command ended and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def app(*words: str, home: Path) -> Done:
+    """Run a command in this process: a start of Python for each would be most of the time."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LADDER_HOME", str(home))
+        patch.setattr(sys, "argv", ["app.py", *words])
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                main()
+            except SystemExit as left:
+                code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def program(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command as people do."""
     return subprocess.run(
         [sys.executable, "app.py", *words],
         cwd=ROOT,
-        env=env,
+        env={**os.environ, "LADDER_HOME": str(home)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -54,7 +80,7 @@ def test_faults_are_sentences_with_exit_codes(
 
 def test_home_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = app("ls", "--home", str(tmp_path / "file"), home=tmp_path)
+    done = program("ls", "--home", str(tmp_path / "file"), home=tmp_path)
     assert done.returncode == 7
     assert "cannot make its home" in done.stderr and "--home" in done.stderr
 
