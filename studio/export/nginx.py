@@ -15,6 +15,9 @@ from studio.core.errors import RecipeInvalid
 
 Balance = Literal["least_conn", "ip_hash"]
 
+KEEPALIVE_S = 3
+"""Idle connections are left before the server leaves them (uvicorn: after 5 s). A request on a
+connection that the server is just closing fails, and nginx does not send a POST again."""
 KEEPALIVE_PER_BACKEND = 32
 """Idle connections that a worker process of nginx keeps open to each server."""
 
@@ -58,6 +61,7 @@ def _upstream(endpoints: Sequence[tuple[str, int]], balance: Balance, name: str)
         "    # Out for 10 s after 3 failures; open-source nginx has no active health checks.",
         *(f"    server {_host(h)}:{port} max_fails=3 fail_timeout=10s;" for h, port in endpoints),
         f"    keepalive {KEEPALIVE_PER_BACKEND * len(endpoints)};",
+        f"    keepalive_timeout {KEEPALIVE_S}s;",
         "}",
         "",
     ]

@@ -131,14 +131,15 @@ class FakeChat:
         raw = json.dumps(body).encode()
         if isinstance(body, str):
             kind, raw = "text/html", body.encode()
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(raw)}\r\n\r\n"
+        head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n"
+        head += f"Content-Length: {len(raw)}\r\n\r\n"
         writer.write(head.encode() + raw)
         await writer.drain()
 
     async def _stream(self, script: Script, body: dict, reader, writer) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
-            b"Transfer-Encoding: chunked\r\n\r\n"
+            b"Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         )
         await writer.drain()
         gone = asyncio.ensure_future(reader.read(1))

@@ -149,7 +149,7 @@ def test_only_the_api_is_offered_and_the_key_is_asked_for(nginx: Start) -> None:
 def test_connections_to_the_servers_stay_open(scratch: Path) -> None:
     conf = nginx_conf([("0.0.0.0", 8000), ("::1", 8001)], balance="ip_hash", name="qwen")
     assert "server 127.0.0.1:8000 max_fails=3" in conf and "server [::1]:8001" in conf
-    assert "ip_hash;" in conf and "keepalive 64;" in conf
+    assert "ip_hash;" in conf and "keepalive 64;" in conf and "keepalive_timeout 3s;" in conf
     assert 'proxy_set_header Connection "";' in conf
 
 
