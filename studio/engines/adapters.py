@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from studio.core.errors import RecipeInvalid
-from studio.engines.engine import is_local, resolve_path
+from studio.engines.engine import check_model_dir, is_local, resolve_path
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model*.safetensors", "adapter_model*.bin")
@@ -33,6 +33,18 @@ def lone_adapter(model: str, root: Path) -> LoneAdapter | None:
     if not is_local(model) or (folder / "config.json").exists() or not (folder / CONFIG).exists():
         return None
     return LoneAdapter(folder, str(_config(folder).get("base_model_name_or_path") or "?"))
+
+
+def check_whole_model(model: str, root: Path) -> None:
+    """Raise RecipeInvalid unless LLaMA-Factory can load it as a model; tell an adapter apart."""
+    alone = lone_adapter(model, root)
+    if alone:
+        raise RecipeInvalid(
+            f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
+            hint=f"Set model_name_or_path to {alone.base}, and adapter_name_or_path to "
+            f"{alone.folder}.",
+        )
+    check_model_dir(model, root)
 
 
 def check_adapter(

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipes import did_you_mean
+from studio.engines.engine import EngineConfig
 
 INFO = "dataset_info.json"
+
+Config = TypeVar("Config", bound=EngineConfig)
+
+
+def with_own_data(config: Config, home: Path) -> Config:
+    """Return settings whose empty `dataset_dir` is the folder of the studio's own data sets."""
+    if getattr(config, "dataset_dir"):  # noqa: B009 - only configs that have it come here
+        return config
+    return config.model_copy(update={"dataset_dir": str(home / "data")})
 
 
 def check_datasets(names: str, folder: Path) -> None:

@@ -19,11 +19,10 @@ from studio.core.spec import (
     Serving,
     StopStep,
 )
-from studio.engines.adapters import check_adapter, lone_adapter
+from studio.engines.adapters import check_adapter, check_whole_model
 from studio.engines.engine import (
     Engine,
     ServerConfig,
-    check_model_dir,
     engine_env,
     knob,
     resolve_path,
@@ -222,14 +221,7 @@ class LlamaFactoryApi(Engine[LlamaFactoryApiConfig]):
 
     def check(self, config: LlamaFactoryApiConfig, root: Path) -> None:
         """Refuse what is no model or no adapter, and a template that does not fit the model."""
-        alone = lone_adapter(config.model_name_or_path, root)
-        if alone:
-            raise RecipeInvalid(
-                f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
-                hint=f"Set model_name_or_path to {alone.base}, and adapter_name_or_path to "
-                f"{alone.folder}.",
-            )
-        check_model_dir(config.model_name_or_path, root)
+        check_whole_model(config.model_name_or_path, root)
         check_template(config.template, config.model_name_or_path, root)
         most = config.vllm_max_lora_rank if config.infer_backend == "vllm" else None
         for path in config.adapters:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from studio.core.errors import EnvMissing, RecipeInvalid
 from studio.core.spec import Command, Interpreter, Placement, Resources, StopStep
-from studio.engines.adapters import check_adapter, lone_adapter
+from studio.engines.adapters import check_adapter, check_whole_model
 from studio.engines.bars import last_bar
 from studio.engines.bases import check_base
 from studio.engines.engine import (
@@ -16,7 +16,6 @@ from studio.engines.engine import (
     EngineConfig,
     Progress,
     Room,
-    check_model_dir,
     engine_env,
     is_local,
     knob,
@@ -155,14 +154,7 @@ class LlamaFactoryExport(Engine[LlamaFactoryExportConfig]):
 
     def check(self, config: LlamaFactoryExportConfig, root: Path) -> None:
         """Refuse what is no model, and adapters that are none or belong to another model."""
-        alone = lone_adapter(config.model_name_or_path, root)
-        if alone:
-            raise RecipeInvalid(
-                f"{alone.folder} holds a LoRA adapter for {alone.base}, not a whole model.",
-                hint=f"Set model_name_or_path to {alone.base}, and adapter_name_or_path to "
-                f"{alone.folder}.",
-            )
-        check_model_dir(config.model_name_or_path, root)
+        check_whole_model(config.model_name_or_path, root)
         for path in config.adapters:
             check_adapter(path.rstrip("/").rpartition("/")[2], path, root)
             check_base(path, config.model_name_or_path, root, any_base=config.any_base)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.spec import Command, Placement, Resources, StopStep
-from studio.engines.dataset_names import check_datasets
+from studio.engines.dataset_names import check_datasets, with_own_data
 from studio.engines.engine import (
     Engine,
     EngineConfig,
@@ -104,9 +104,7 @@ class LlamaFactoryLengths(Engine[LlamaFactoryLengthsConfig]):
 
     def at_home(self, config: LlamaFactoryLengthsConfig, home: Path) -> LlamaFactoryLengthsConfig:
         """Return the settings with the studio's own data sets where no folder is named."""
-        if config.dataset_dir:
-            return config
-        return config.model_copy(update={"dataset_dir": str(home / "data")})
+        return with_own_data(config, home)
 
     def check(self, config: LlamaFactoryLengthsConfig, root: Path) -> None:
         """Refuse a missing model, a wrong template and unknown data sets."""

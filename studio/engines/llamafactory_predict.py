@@ -11,7 +11,7 @@ from studio.core.spec import Command, Interpreter, Placement, Resources, StopSte
 from studio.engines.adapters import check_adapter
 from studio.engines.bars import last_bar
 from studio.engines.bases import check_base
-from studio.engines.dataset_names import check_datasets
+from studio.engines.dataset_names import check_datasets, with_own_data
 from studio.engines.engine import (
     Engine,
     EngineConfig,
@@ -173,9 +173,7 @@ class LlamaFactoryPredict(Engine[LlamaFactoryPredictConfig]):
 
     def at_home(self, config: LlamaFactoryPredictConfig, home: Path) -> LlamaFactoryPredictConfig:
         """Return the settings with the studio's own data sets where no folder is named."""
-        if config.dataset_dir:
-            return config
-        return config.model_copy(update={"dataset_dir": str(home / "data")})
+        return with_own_data(config, home)
 
     def check(self, config: LlamaFactoryPredictConfig, root: Path) -> None:
         """Refuse a missing model, a foreign adapter, a wrong template and unknown data sets."""

@@ -11,6 +11,7 @@ from studio.core.errors import EnvMissing
 from studio.core.settings import ROOT
 from studio.core.spec import Command, Interpreter, Placement, Resources, StopStep, Training
 from studio.engines import training_log
+from studio.engines.dataset_names import with_own_data
 from studio.engines.engine import (
     Engine,
     Point,
@@ -60,9 +61,7 @@ class LlamaFactoryTrain(Engine[LlamaFactoryTrainConfig]):
 
     def at_home(self, config: LlamaFactoryTrainConfig, home: Path) -> LlamaFactoryTrainConfig:
         """Name the studio's own data sets where no folder is named."""
-        if config.dataset_dir:
-            return config
-        return config.model_copy(update={"dataset_dir": str(home / "data")})
+        return with_own_data(config, home)
 
     def check(self, config: LlamaFactoryTrainConfig, root: Path) -> None:
         """Refuse missing models, checkpoints and configs, wrong templates, unknown data sets."""
