@@ -172,8 +172,32 @@ LLM_COMPRESSOR = EnvSpec(
     seldom=(*SELDOM, "pandas/tests/"),
 )
 
+DIFFUSERS = EnvSpec(
+    name="diffusers",
+    title="diffusers",
+    imports=(
+        "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit_plus",
+        "torchvision",
+        "uvicorn",
+    ),
+    distribution="diffusers",
+    script="diffusers-cli",
+    size_gib=Gib(cpu=1.5, cuda=8),
+    download_gib=Gib(cpu=0.4, cuda=4),
+    report=("torch", "transformers", "accelerate", "peft", "torchao", "gguf"),
+    shims=("cpu_ops",),
+    seldom=(
+        *SELDOM,
+        "diffusers/pipelines/",
+        "!diffusers/pipelines/qwenimage/",
+        "diffusers/models/transformers/",
+        "!diffusers/models/transformers/transformer_qwenimage",
+    ),
+)
+
 CATALOG: dict[str, EnvSpec] = {
-    spec.name: spec for spec in (VLLM, LLAMAFACTORY, ROUTER, SGLANG, LM_EVAL, LLM_COMPRESSOR)
+    spec.name: spec
+    for spec in (VLLM, LLAMAFACTORY, DIFFUSERS, ROUTER, SGLANG, LM_EVAL, LLM_COMPRESSOR)
 }
 
 
