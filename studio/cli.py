@@ -17,6 +17,7 @@ from studio.core.spec import State
 from studio.data_cli import data_app
 from studio.explain_cli import explain_run, relaunch
 from studio.export_cli import export
+from studio.image_cli import image_app
 from studio.jobs.logs import last_lines
 from studio.replicas_cli import replicas, stop_whole_group
 from studio.serve_cli import lora_app
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(envs_app, name="envs")
+app.add_typer(image_app, name="image")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(lora_app, name="lora")
 app.add_typer(train_app, name="train")
@@ -164,7 +166,8 @@ def plan(
     if as_json:
         print_json(known)
         return
-    planned = known.pop("serving", None) or known.pop("training", None)
+    plans = (known.pop(kind, None) for kind in ("serving", "training", "imaging"))
+    planned = next((plan for plan in [*plans] if plan), None)
     for key, value in known.items():
         print(f"{key:<14} {value if not isinstance(value, list) else ' '.join(map(str, value))}")
     if planned is not None:
@@ -172,9 +175,10 @@ def plan(
 
 
 def _print_plan(kept: dict[str, Any]) -> None:
+    from studio.planner.image_result import ImagePlan
     from studio.planner.measured import as_plan
     from studio.planner.result import ServingPlan
-    from studio.ui import planview, trainplan  # words and figures; nothing of Gradio
+    from studio.ui import image_table, planview, trainplan  # words and figures; nothing of Gradio
 
     print()
     plan = as_plan(kept)
@@ -182,6 +186,8 @@ def _print_plan(kept: dict[str, Any]) -> None:
         print(kept["unknown"])
     elif isinstance(plan, ServingPlan):
         print("\n".join(planview.plan_text("en", plan)))
+    elif isinstance(plan, ImagePlan):
+        print("\n".join(image_table.plan_text("en", plan)))
     else:
         print("\n".join(trainplan.plan_text("en", plan)))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from studio.core.errors import StudioError
@@ -18,7 +19,10 @@ from studio.engines.engine import Engine, EngineConfig
 from studio.envs.envs import Envs
 from studio.jobs.shim import cards as gpu
 from studio.launch import Launch, resources_of
+from studio.planner.image_result import ImagePlan
+from studio.planner.images import plan_images
 from studio.planner.known import known
+from studio.planner.models import hub_cache
 from studio.planner.result import CardMemory
 from studio.planner.serving import ServingPlan, plan_serving
 from studio.planner.training import TrainingPlan, plan_training
@@ -50,12 +54,14 @@ class Plans:
         kept = self.kept(ask)
         if kept is None:
             return facts
+        if engine.imaging(config) is not None:
+            return {**facts, "imaging": kept}
         return {**facts, "training" if self._trains(ask) is not None else "serving": kept}
 
     def kept(self, ask: Launch) -> dict[str, Any] | None:
         """Return the plan that is kept with a run; None when nothing could be worked out."""
         try:
-            plan = self.training(ask) or self.serving(ask)
+            plan = self.training(ask) or self.serving(ask) or self.imaging(ask)
         except StudioError as error:
             return {"unknown": error.message}
         return None if plan is None else plan.model_dump(mode="json")
@@ -95,6 +101,39 @@ class Plans:
         disk = self._disk_free()
         return plan_training(need, cards=cards, root=ROOT, spare=here, disk_free_bytes=disk)
 
+    def imaging(
+        self,
+        ask: Launch,
+        cards: Sequence[CardMemory] | None = None,
+        host_bytes: int | None = None,
+    ) -> ImagePlan | None:
+        """Return the ladder of an image editor; None for what is none.
+
+        `cards` and `host_bytes` are those of a machine one only thinks of; without them this
+        machine's, as many cards as the run will be given. Raises CannotPlan when the model's sizes
+        are not known here.
+        """
+        engine, config = self._validate(ask.engine, ask.settings)
+        need = engine.imaging(config)
+        if need is None:
+            return None
+        if cards is not None:
+            return plan_images(need, cards=cards, root=ROOT, imagined=True, host_bytes=host_bytes)
+        here = self.card_memory()
+        wanted = resources_of(ask.cards, engine.resources(config, self._has_gpu))
+        if wanted.gpu_ids is not None:
+            given = [card for card in here if card.index in wanted.gpu_ids]
+        else:
+            given = sorted(here, key=lambda card: card.used_bytes)[: wanted.num_gpus]
+        return plan_images(
+            need,
+            cards=given,
+            root=ROOT,
+            spare=len(here) - len(given),
+            disk_free_bytes=_disk_of(hub_cache()),
+            state_dir=self._settings.home / "cache" / "image-edit",
+        )
+
     def card_memory(self) -> list[CardMemory]:
         """Return the memory of the cards that engines can use here; none on a CPU machine."""
         if not self._has_gpu:
@@ -123,3 +162,9 @@ class Plans:
             return need
         kept = round(rows * (1 - getattr(config, "val_size", 0.0)))
         return need.model_copy(update={"num_samples": kept}) if kept else need
+
+
+def _disk_of(folder: Path) -> int:
+    """Return the bytes free where a folder is, or will be made."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(there).free

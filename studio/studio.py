@@ -36,10 +36,13 @@ from studio.engines.room import check_room
 from studio.engines.trained import saved_at
 from studio.engines.vision import with_sight
 from studio.envs.envs import Envs, EnvState
+from studio.images.batch import Batches
+from studio.images.desk import ImageDesk
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import script
 from studio.launch import Launch, resources_of
+from studio.planner.image_result import ImagePlan
 from studio.planner.result import CardMemory
 from studio.planner.serving import ServingPlan
 from studio.planner.training import TrainingPlan
@@ -77,6 +80,17 @@ class Studio:
     def plans(self) -> Plans:
         """What launches will need, worked out before them."""
         return Plans(self.settings, self.envs, self.data, self.validate)
+
+    @cached_property
+    def images(self) -> ImageDesk:
+        """Pictures edited by the workers and endpoints of this home."""
+        folder = self.settings.home / "images"
+        return ImageDesk(folder, lambda: self.endpoints("images"), self._run_folder)
+
+    @cached_property
+    def batches(self) -> Batches:
+        """One prompt over many pictures."""
+        return Batches(self.images)
 
     # in -----------------------------------------------------------------------------------------
 
@@ -213,6 +227,15 @@ class Studio:
         """Return what a training will need and whether it fits; see `Plans.training`."""
         return self.plans.training(ask, cards)
 
+    def image_plan(
+        self,
+        ask: Launch,
+        cards: Sequence[CardMemory] | None = None,
+        host_bytes: int | None = None,
+    ) -> ImagePlan | None:
+        """Return the ladder of an image editor and where it starts; see `Plans.imaging`."""
+        return self.plans.imaging(ask, cards, host_bytes)
+
     def card_memory(self) -> list[CardMemory]:
         """Return the memory of the cards that engines can use here; none on a CPU machine."""
         return self.plans.card_memory()
@@ -340,6 +363,13 @@ class Studio:
             f"Run {run.id} is {run.state} and serves nothing now.",
             hint="Adapters can be hung on a chat server once it is ready.",
         )
+
+    def _run_folder(self, run_id: str) -> tuple[Path, bool] | None:
+        try:
+            run = self.jobs.get(run_id)
+        except NotFound:
+            return None
+        return run.dir.folder, run.state.alive
 
     def _interpreter(self, engine: Engine) -> Interpreter:
         if engine.env is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -91,3 +92,32 @@ def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
 def print_json(value: Any) -> None:
     """Print plain values as JSON."""
     print(json.dumps(value, ensure_ascii=False, indent=2, default=str))
+
+
+class StatusLine:
+    """One line of stderr that is written over; in a log each change gets a line of its own.
+
+    What follows `, about` (the time to go) is no change.
+    """
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._over = sys.stderr.isatty()
+        self._last = ""
+
+    def show(self, text: str) -> None:
+        """Show a text in place of the last one."""
+        if self._quiet or text == self._last:
+            return
+        if self._over:
+            width = shutil.get_terminal_size().columns - 1
+            sys.stderr.write(f"\r{text[:width]:<{width}}")
+        elif text.partition(", about")[0] != self._last.partition(", about")[0]:
+            sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+        self._last = text
+
+    def end(self) -> None:
+        """Leave the line as it stands."""
+        if self._over and self._last:
+            sys.stderr.write("\n")

@@ -44,13 +44,25 @@ class Wire:
         self._sock: socket.socket | None = None
         self._closed = False
 
-    def send(self, method: str, body: Any = None, api_key: str = "") -> http.client.HTTPResponse:
-        """Send the request and return the response with its headers read."""
+    def send(
+        self,
+        method: str,
+        body: Any = None,
+        api_key: str = "",
+        *,
+        raw: tuple[str, bytes] | None = None,
+    ) -> http.client.HTTPResponse:
+        """Send the request and return the response with its headers read.
+
+        `body` goes out as JSON; `raw` as it is, with the content type named first.
+        """
         headers = {"Accept": "application/json, text/event-stream", "Connection": "close"}
         data = None
         if body is not None:
             data = json.dumps(body, ensure_ascii=False).encode()
             headers["Content-Type"] = "application/json"
+        elif raw is not None:
+            headers["Content-Type"], data = raw
         if api_key:
             headers["Authorization"] = f"Bearer {_header(api_key)}"
         connection, target = self._connect()

@@ -241,6 +241,38 @@ class Training(Frozen):
     on_cpu: bool = False
 
 
+class Imaging(Frozen):
+    """What an image editor is about to load and do, so that it can be planned."""
+
+    model: str
+    """Model folder or hub id, as the recipe says it."""
+    gguf: str = ""
+    """File the transformer comes from instead; empty without one."""
+    dummy_weights: bool = False
+    """True when random weights of the true shape are used and no weight file is read."""
+    rung: str = "auto"
+    """A name of the ladder, or `auto` for the best that fits."""
+    device: Literal["auto", "cuda", "cpu"] = "auto"
+    dtype: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    allow_quantized: bool = True
+    max_card_memory_gib: float | None = None
+    max_host_memory_gib: float | None = None
+    vae_tiling: Literal["auto", "always", "never"] = "auto"
+    width: int = 1024
+    height: int = 1024
+    references: int = 1
+    """Pictures given with a request, each resized to `reference_pixels`."""
+    reference_pixels: int = 1024 * 1024
+    condition_pixels: int = 384 * 384
+    num_inference_steps: int = 40
+    cfg: bool = True
+    """True when every step computes twice, with the prompt and with the negative one."""
+    cfg_mode: Literal["auto", "sequential", "batched"] = "auto"
+    fp8_compute: bool | None = None
+    """None: where the card can."""
+    compile: bool = False
+
+
 class RunSpec(Frozen):
     """A launch with frozen settings: everything the shim and every later reader need."""
 

@@ -15,6 +15,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.spec import (
     Command,
     EndpointSpec,
+    Imaging,
     Interpreter,
     Placement,
     Probe,
@@ -33,6 +34,7 @@ GROUPS = (
     "memory",
     "quant",
     "speculative",
+    "speed",
     "vision",
     "lora",
     "preference",
@@ -207,6 +209,10 @@ class Engine(ABC, Generic[Config]):
 
     def training(self, config: Config, num_gpus: int) -> Training | None:
         """Return what it will train, in the planner's words; None when that cannot be planned."""
+        return None
+
+    def imaging(self, config: Config) -> Imaging | None:
+        """Return what it will edit pictures with, in the planner's words; None for all others."""
         return None
 
     def ranks(self, config: Config, num_gpus: int) -> int:

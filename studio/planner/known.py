@@ -38,5 +38,6 @@ def weights_bytes(folder: str) -> int | None:
     path = Path(folder)
     if not path.is_dir():
         return None
-    files = [*path.glob("*.safetensors")] or [*path.glob("*.bin")] or [*path.glob("*.gguf")]
+    whole = "*/*.safetensors" if (path / "model_index.json").is_file() else "*.safetensors"
+    files = [*path.glob(whole)] or [*path.glob("*.bin")] or [*path.glob("*.gguf")]
     return sum(file.stat().st_size for file in files)

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from studio.jobs.rundir import RunDir
 from studio.planner import calibration as cal
+from studio.planner.image_measured import image_pairs
+from studio.planner.image_result import ImagePlan
 from studio.planner.result import OWN, CardPlan, ServingPlan
 from studio.planner.training_measured import peaks, training_pairs
 from studio.planner.training_result import TrainingPlan
@@ -54,7 +56,10 @@ class Comparison(NamedTuple):
         return next((row for row in self.rows if row.what == what), None)
 
 
-def compare(plan: ServingPlan | TrainingPlan, run_dir: RunDir) -> Comparison | None:
+AnyPlan = ServingPlan | TrainingPlan | ImagePlan
+
+
+def compare(plan: AnyPlan, run_dir: RunDir) -> Comparison | None:
     """Return planned beside measured; None while the run has said nothing that can be compared.
 
     A worker's figures are taken from the fullest one. The peak of a card is the memory of the
@@ -62,6 +67,8 @@ def compare(plan: ServingPlan | TrainingPlan, run_dir: RunDir) -> Comparison | N
     """
     if isinstance(plan, TrainingPlan):
         pairs = list(training_pairs(plan, run_dir))
+    elif isinstance(plan, ImagePlan):
+        pairs = list(image_pairs(plan, run_dir))
     else:
         pairs = [*_from_log(plan, run_dir), *_from_samples(plan, run_dir)]
     rows = tuple(
@@ -154,16 +161,18 @@ def _peak(lines: list[str]) -> float:
     return max(peaks, default=0.0)
 
 
-def read_plan(run_dir: RunDir) -> ServingPlan | TrainingPlan | None:
+def read_plan(run_dir: RunDir) -> AnyPlan | None:
     """Return the plan a run was launched with; None when there was none."""
     kept = run_dir.plan()
     return as_plan(kept) if kept else None
 
 
-def as_plan(kept: dict[str, Any]) -> ServingPlan | TrainingPlan | None:
+def as_plan(kept: dict[str, Any]) -> AnyPlan | None:
     """Return the content of a plan.json as the plan it is; None when nothing could be planned."""
     if "kv_tokens" in kept:
         return ServingPlan.model_validate_json(json.dumps(kept))
     if "effective_batch" in kept:
         return TrainingPlan.model_validate_json(json.dumps(kept))
+    if "rungs" in kept:
+        return ImagePlan.model_validate_json(json.dumps(kept))
     return None

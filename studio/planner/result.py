@@ -12,6 +12,7 @@ from studio.core.spec import Frozen
 Kind = Literal[
     "weights", "draft", "lora", "cache", "activations", "graphs", "runtime", "other", "free",
     "gradients", "optimizer", "master", "buffers", "logits",
+    "transformer", "text_encoder", "vae",
 ]  # fmt: skip
 OWN: tuple[Kind, ...] = (
     "weights", "draft", "lora", "cache", "activations", "graphs", "runtime",

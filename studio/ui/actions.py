@@ -33,11 +33,14 @@ def acts_html(value: Any = None, *, elem_id: str, **props: Any) -> gr.HTML:
     )
 
 
-def opened(tab_id: str) -> gr.HTML:
-    """Return an unseen component that raises `click` whenever this tab is opened by a link."""
+def opened(tab_id: str, part: str = "") -> gr.HTML:
+    """Return an unseen component that raises `click` whenever this tab is opened by a link.
+
+    `part` names the listener when a tab has more than one.
+    """
     return gr.HTML(
         "",
-        elem_id=f"opened-{tab_id}",
+        elem_id=f"opened-{tab_id}{part and f'-{part}'}",
         elem_classes="l-unseen",
         js_on_load=f"window.ladder.on({tab_id!r}, (query) => trigger('click', {{query}}))",
         apply_default_css=False,

@@ -18,7 +18,7 @@ from studio.chat.album import uri_of
 from studio.chat.answer import Ending
 from studio.chat.desk import Desk, Person
 from studio.chat.history import Message
-from studio.chat.pictures import Limits, PictureRefused, prepare, rescaled
+from studio.chat.pictures import PictureRefused, prepare, rescaled
 from studio.chat.sight import check_sight, limits_of, most_of
 from studio.chat.turn import Turn
 from studio.core.spec import Pictures
@@ -116,12 +116,15 @@ def _uris(person: Person, spec: Pictures | None, given: list[Any]) -> list[str]:
     most = most_of(spec, limits)
     if len(given) > most:
         raise PictureRefused(f"At most {most} pictures go into one message.")
-    made = (prepare(_bytes(item, limits), limits, spec).data for item in given)
+    made = (prepare(bytes_of(item, limits.max_bytes), limits, spec).data for item in given)
     return [uri_of(rescaled(data, spec) if spec else data) for data in made]
 
 
-def _bytes(item: Any, limits: Limits) -> bytes:
-    """Return a picture's file; only what the caller itself sent or uploaded is opened."""
+def bytes_of(item: Any, max_bytes: int) -> bytes:
+    """Return a picture's file; only what the caller itself sent or uploaded is opened.
+
+    At most one byte more than `max_bytes` is read, which whoever checks it will refuse.
+    """
     if isinstance(item, str) and (head := _DATA_URI.match(item)):
         try:
             return base64.b64decode(item[head.end() :], validate=True)
@@ -131,7 +134,7 @@ def _bytes(item: Any, limits: Limits) -> bytes:
     folder = Path(get_upload_folder()).resolve()
     if isinstance(item, dict) and path.resolve().is_relative_to(folder) and path.is_file():
         with open(path, "rb") as file:
-            return file.read(limits.max_bytes + 1)
+            return file.read(max_bytes + 1)
     raise PictureRefused(
         "A picture is given as a data URI or as an uploaded file, not as a path.",
         hint="gradio_client.handle_file uploads one.",

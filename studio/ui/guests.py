@@ -2,16 +2,22 @@
 
 Two sides of one thing. `Page` refuses a guest's call of any handler that such a tab wired, by
 whatever door it comes (page, queue, API). `without` takes labels, values and names of those tabs
-out of the description that is sent to a guest's browser.
+out of the description that is sent to a guest's browser. A tab for guests closes a part of itself:
+
+    with gr.Column() as column, for_operators(column):
+        ...                             # is laid out and wired for operators alone
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 from gradio.block_function import BlockFunction
+from gradio.blocks import Block
+from gradio.context import Context
 
 from studio.core.errors import NotAllowed
 from studio.ui.errors import shown
@@ -24,9 +30,9 @@ class Page(gr.Blocks):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.closed_tabs: set[int] = set()
-        """Ids of the tab items that guests do not see."""
+        """Ids of the tab items, and of parts of a tab, that guests do not see."""
         self.closed_fns: set[int] = set()
-        """Ids of the handlers wired inside those tabs."""
+        """Ids of the handlers wired inside those."""
 
     async def process_api(
         self, block_fn: BlockFunction | int, *args: Any, **kwargs: Any
@@ -46,6 +52,20 @@ class Page(gr.Blocks):
         """Return the `api_name`s of the handlers that guests may not call."""
         names = {self.fns[number].api_name for number in self.closed_fns if number in self.fns}
         return {name for name in names if isinstance(name, str)}
+
+
+@contextmanager
+def for_operators(block: Block) -> Iterator[None]:
+    """Close a block of a guests' tab, and every handler wired meanwhile, to guests.
+
+    May be entered again for the same block, where laying out and wiring lie apart.
+    """
+    page = Context.root_block
+    assert isinstance(page, Page), "only our own page knows guests"
+    before = set(page.fns)
+    yield
+    page.closed_tabs.add(block._id)
+    page.closed_fns |= set(page.fns) - before
 
 
 def without(config: dict[str, Any], page: Page) -> dict[str, Any]:

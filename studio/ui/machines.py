@@ -39,15 +39,25 @@ MACHINES = {
 """Machines people ask about; memory as nvidia-smi shows it."""
 
 
-def machine_row(lang: str, on: str, here: Sequence[CardMemory], asked: Asked) -> str:
+def machine_row(
+    lang: str,
+    on: str,
+    here: Sequence[CardMemory],
+    asked: Asked,
+    *,
+    choices: Sequence[tuple[str, str]] | None = None,
+) -> str:
     """Return the row of one plan: a choice of machines, and this one's cards to pin by a click.
 
-    `on` is a key of MACHINES, or empty for this machine, whose cards are `here`.
+    `on` is a key of MACHINES, or of `choices` (key and text) where a tab has its own; empty for
+    this machine, whose cards are `here`.
     """
-    options = [("", say(lang, "plan.this_machine"))]
-    options += [
-        (key, f"{m.num_cards} × {m.name}, {units.gib(m.card_bytes)}") for key, m in MACHINES.items()
-    ]
+    if choices is None:
+        choices = [
+            (key, f"{m.num_cards} × {m.name}, {units.gib(m.card_bytes)}")
+            for key, m in MACHINES.items()
+        ]
+    options = [("", say(lang, "plan.this_machine")), *choices]
     select = "".join(
         f'<option value="{key}"{" selected" if key == on else ""}>{w.esc(text)}</option>'
         for key, text in options

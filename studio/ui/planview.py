@@ -21,6 +21,9 @@ SERIES = {
     "weights": "weights",
     "draft": "draft",
     "lora": "lora",
+    "transformer": "weights",
+    "text_encoder": "text-encoder",
+    "vae": "vae",
     "cache": "cache",
     "activations": "activations",
     "graphs": "graphs",
@@ -43,7 +46,7 @@ def plan_html(lang: str, plan: ServingPlan, *, machine: str = "") -> str:
 
 def bars(lang: str, cards: Sequence[CardPlan]) -> str:
     """Return a bar for every card with the names of its parts below."""
-    return "".join(_bar(lang, card) for card in cards) + _legend(lang, cards)
+    return "".join(bar(lang, card) for card in cards) + legend(lang, cards)
 
 
 def figures_html(figures: Sequence[tuple[str, str, str]]) -> str:
@@ -121,7 +124,8 @@ def _said(lang: str, name: str, value: Any) -> str:
     return str(value)
 
 
-def _bar(lang: str, card: CardPlan) -> str:
+def bar(lang: str, card: CardPlan) -> str:
+    """Return one card's memory as a bar; what does not fit is hatched."""
     shown = [part for part in card.parts if part.kind != "free" and part.bytes > 0]
     total = card.total_bytes or 1
     whole = max(total, sum(part.bytes for part in shown))
@@ -158,7 +162,8 @@ def _aloud(lang: str, card: CardPlan) -> str:
     )
 
 
-def _legend(lang: str, cards: Sequence[CardPlan]) -> str:
+def legend(lang: str, cards: Sequence[CardPlan]) -> str:
+    """Return the names and colours of all parts that the bars show."""
     kinds = dict.fromkeys(p.kind for card in cards for p in card.parts if p.bytes > 0)
     items = "".join(
         f'<span><i class="l-series-{SERIES.get(kind, "free")}"></i>'
@@ -202,6 +207,12 @@ def _button(text: str, advice: Advice) -> str:
     )
 
 
+def _measure(what: str, value: float) -> str:
+    if what.endswith("_bytes"):
+        return units.size(value)
+    return units.number(value, "s") if what.endswith("_s") else f"{int(value):,}"
+
+
 def compared(lang: str, run: Run) -> str:
     """Return planned beside measured for a run that has told something; empty for all others."""
     plan = read_plan(run.dir)
@@ -211,10 +222,7 @@ def compared(lang: str, run: Run) -> str:
     words = "trainplan" if isinstance(plan, TrainingPlan) else "plan"
     body = []
     for row in found.rows:
-        planned, measured = (
-            units.size(value) if row.what.endswith("_bytes") else f"{int(value):,}"
-            for value in (row.planned, row.measured)
-        )
+        planned, measured = (_measure(row.what, value) for value in (row.planned, row.measured))
         what = say(lang, f"{words}.measured.{row.what}")
         body.append((what, planned, measured, f"{row.error * 100:+.1f} %"))
     head = [say(lang, f"plan.compare.{key}") for key in ("what", "planned", "measured", "error")]

@@ -75,7 +75,7 @@ def _accounts(
     if share and not any(account.role == "guest" for account in accounts):
         guest = secrets.token_urlsafe(9)
         accounts.append(Account.make("guest", guest, "guest"))
-        told.append(f"  for guests     guest / {guest}    (may chat, may not launch)")
+        told.append(f"  for guests     guest / {guest}    (may use the page, may not launch)")
     return accounts, told
 
 

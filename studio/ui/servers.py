@@ -97,6 +97,8 @@ def serving_runs(studio: Studio) -> list[Run]:
     """Return the servers that are alive, and the few that ended last, newest first."""
     found, ended = [], 0
     for run in studio.jobs.list(limit=LOOKED_AT, serves=True):
+        if run.spec.endpoint is not None and run.spec.endpoint.kind == "images":
+            continue  # image editors have a tab of their own
         if not run.state.alive:
             ended += 1
             if ended > ENDED_SHOWN or run.state is State.STOPPED:

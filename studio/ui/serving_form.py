@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 MODEL_FIELDS = ("model", "model_name_or_path", "model_path")
+ELSEWHERE = ("image-edit",)
+"""Engines that serve and have a tab of their own."""
 
 
 def offers(engine: Engine) -> bool:
     """Tell whether an engine serves something one can talk to."""
-    return engine.serves and "host" in engine.Config.model_fields
+    serves = engine.serves and "host" in engine.Config.model_fields
+    return serves and engine.id not in ELSEWHERE
 
 
 def serving_extras(studio: Studio) -> Callable[[Engine], Extras]:

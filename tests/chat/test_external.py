@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from chat.sse_server import FakeChat, Script
+from images.stand_in import StandIn
 
 from studio.chat.external import ExternalEndpoints
 from studio.core.errors import EndpointDown, NotFound
@@ -35,6 +36,19 @@ def test_added_listed_renewed_removed(kept: ExternalEndpoints, tmp_path: Path) -
     assert kept.list() == []
     with pytest.raises(NotFound):
         kept.remove(added.id)
+
+
+def test_an_endpoint_that_edits_pictures(kept: ExternalEndpoints) -> None:
+    with StandIn(jobs=False, key="s") as server:
+        added = kept.add(f"127.0.0.1:{server.port}", "s", kind="images")
+        assert (added.kind, added.models) == ("images", ("tiny-edit",))
+        assert kept.list("images") == [added] and kept.list() == []
+        assert kept.get(added.id) == added and kept.refresh(added.id) == added
+        assert kept.add(server.endpoint.base_url, "s", "mine", kind="images").id == added.id
+    kept.remove(added.id)
+    assert kept.list("images") == []
+    with FakeChat() as chat, pytest.raises(EndpointDown, match="edits no pictures at /v1/images"):
+        kept.add(chat.url, kind="images")
 
 
 def test_what_does_not_answer_is_not_kept(kept: ExternalEndpoints) -> None:

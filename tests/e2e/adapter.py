@@ -36,11 +36,11 @@ def write_adapter(folder: Path, base: Path, *, seed: int, rank: int = 8) -> Path
         "inference_mode": True,
     }
     (folder / "adapter_config.json").write_text(json.dumps(config))
-    (folder / "adapter_model.safetensors").write_bytes(_safetensors(tensors))
+    (folder / "adapter_model.safetensors").write_bytes(safetensors(tensors))
     return folder
 
 
-def _safetensors(tensors: dict[str, np.ndarray]) -> bytes:
+def safetensors(tensors: dict[str, np.ndarray]) -> bytes:
     """Pack float32 tensors: length of the header, the header as JSON, then the numbers."""
     header, data = {}, b""
     for name, tensor in tensors.items():

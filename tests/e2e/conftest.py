@@ -61,9 +61,9 @@ def ready(studio: Studio, run: Run) -> Run:
     return studio.jobs.wait(run.id, lambda r: r.state is State.READY, timeout_s=START_S)
 
 
-def endpoint_of(studio: Studio, run: Run) -> Endpoint:
+def endpoint_of(studio: Studio, run: Run, kind: str = "chat") -> Endpoint:
     """Return the endpoint a ready run offers."""
-    return next(found for found in studio.endpoints() if found.run_id == run.id)
+    return next(found for found in studio.endpoints(kind) if found.run_id == run.id)
 
 
 def answer(endpoint: Endpoint, *turns: str, max_tokens: int | None = None) -> tuple[str, int, Done]:

@@ -18,6 +18,7 @@ from studio.engines.causes import CAUSES
 from studio.engines.causes.fix import SPELLINGS
 from studio.engines.engine import Engine
 from studio.engines.explain import MAX_FIXES, explain, read_log
+from studio.engines.image_edit import ImageEdit
 from studio.engines.llamafactory_api import LlamaFactoryApi
 from studio.engines.llamafactory_train import LlamaFactoryTrain
 from studio.engines.sglang import Sglang
@@ -38,6 +39,10 @@ GIVEN: dict[str, tuple[int, dict[str, Any]]] = {
     "gpu-memory--llamafactory": (1, {**TRAINING, "per_device_train_batch_size": 4}),
     "heads--vllm": (3, {"tensor_parallel_size": 3}),
     "heads--vllm-gpu": (4, {"tensor_parallel_size": 4}),
+    "image-four-bits--diffusers": (1, {"rung": "nf4"}),
+    "image-host-memory--diffusers": (0, {"max_host_memory_gib": 0.1, "dtype": "float32"}),
+    "image-no-card--diffusers": (0, {"rung": "fp8"}),
+    "image-no-rung--diffusers": (2, {"device": "cuda", "allow_quantized": False}),
     "kv-cache--vllm-cpu": (0, {"max_model_len": 131072, "kv_cache_memory_bytes": 2**26}),
     "memory-taken--vllm": (1, {"gpu_memory_utilization": 0.95}),
     "memory-taken--vllm-cpu": (0, {}),
@@ -79,6 +84,18 @@ OFFERED: dict[str, list[dict[str, Any]]] = {
         {"tensor_parallel_size": 4, "cards": 4},
     ],
     "heads--vllm-gpu": [{"tensor_parallel_size": 2, "cards": 2}],
+    "image-four-bits--diffusers": [{"rung": "auto"}],
+    "image-host-memory--diffusers": [
+        {"max_host_memory_gib": None},
+        {"dtype": "bfloat16"},
+        {"reference_pixels": 512 * 512},
+    ],
+    "image-no-card--diffusers": [{"rung": "auto", "device": "auto"}],
+    "image-no-rung--diffusers": [
+        {"allow_quantized": True},
+        {"device": "auto"},
+        {"reference_pixels": 512 * 512},
+    ],
     "kv-cache--vllm": [
         {"max_model_len": 12288},
         {"gpu_memory_utilization": 0.95},
@@ -150,6 +167,8 @@ def run_of(name: str, **changes: Any) -> tuple[Engine, RunSpec]:
     elif "--llamafactory" in name:
         engine = LlamaFactoryApi()
         settings = {"model_name_or_path": MODEL, "template": "qwen", **settings}
+    elif "--diffusers" in name:
+        engine = ImageEdit()
     elif "--sglang" in name:
         engine, settings = Sglang(), {"model_path": MODEL, **settings}
     else:

@@ -5,6 +5,7 @@ Read from the syntax tree, so that a new `raise` is seen without anybody having 
 - `message` and `hint` of every `StudioError`, wherever one is made
 - why a run waits or ended, the rungs of the stop ladder, how far a run is
 - what is said about an environment
+- why the image worker takes a rung or not, fell from one, refused or failed a job
 
 A value in an f-string becomes a placeholder. Words that such a value may be (`... or "nothing"`,
 the returns of a helper function) are fragments: they are only ever a part of a sentence.
@@ -31,12 +32,29 @@ NEVER_SHOWN = {
     "studio/admin.py",
     "studio/data_cli.py",
     "studio/export_cli.py",
+    "studio/image_cli.py",
     "studio/replicas_cli.py",
     "studio/serve_cli.py",
     "studio/terminal.py",
     "studio/ui/serve.py",
 }
 """Files that only speak to a terminal."""
+WORKERS = "studio/engines/workers/"
+WORKER = "image_edit"
+"""The worker whose words a page hands on; other workers speak to a log."""
+FROM_WORKER = {
+    "Refused": 1,
+    "BadSetting": 0,
+    "NoRung": 0,
+    "_fail": 0,
+    "enter": 1,
+}
+"""Calls of the worker that are given words to show, and the place of those."""
+WHYS = (
+    "studio/engines/workers/image_edit/ladder.py",
+    "studio/engines/workers/image_edit/needs.py",
+)
+"""Files of the worker where a reason is assigned to `why`, or yielded by `_against`."""
 REASONS = ("studio/jobs/shim/supervise.py", "studio/jobs/shim/leases.py")
 TELLERS = {
     "_note": 0,
@@ -60,7 +78,7 @@ class Source:
             str(path.relative_to(root)): ast.parse(path.read_text(encoding="utf-8"))
             for folder in ("studio", "tabs")
             for path in sorted((root / folder).rglob("*.py"))
-            if "workers" not in path.parts
+            if "workers" not in path.parts or WORKER in path.parts
         }
         self._functions = {
             name: {node.name: node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)}
@@ -85,12 +103,13 @@ class Source:
         return found - TOLD_BY_CODE
 
     def _classes(self) -> dict[str, set[str]]:
-        return {
-            node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
-            for tree in self._trees.values()
-            for node in ast.walk(tree)
-            if isinstance(node, ast.ClassDef)
-        }
+        found: dict[str, set[str]] = {}
+        for tree in self._trees.values():
+            for node in ast.walk(tree):
+                if isinstance(node, ast.ClassDef):
+                    bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
+                    found.setdefault(node.name, set()).update(bases)
+        return found
 
     # where sentences are ------------------------------------------------------------------------
 
@@ -106,8 +125,11 @@ class Source:
         if isinstance(node, ast.Call):
             yield from self._said_by_call(node)
         elif isinstance(node, ast.Return) and scope is not None and node.value is not None:
-            if scope.name in ("reason", "_reason") or (
-                scope.name == "text" and self._name.endswith("envs/screen.py")
+            in_worker = self._name.startswith(WORKERS) and scope.name.endswith("_reason")
+            if (
+                in_worker
+                or scope.name in ("reason", "_reason")
+                or (scope.name == "text" and self._name.endswith("envs/screen.py"))
             ):
                 yield node.value
             if isinstance(node.value, ast.Tuple) and (
@@ -116,6 +138,13 @@ class Source:
                 yield from node.value.elts[1:]
         elif isinstance(node, ast.Assign) and self._name in REASONS:
             yield from _assigned(node, "reason")
+        elif isinstance(node, ast.Assign) and self._name in WHYS:
+            yield from _assigned(node, "why")
+        elif isinstance(node, ast.Assign) and self._name.startswith(WORKERS) and scope is None:
+            yield from _assigned(node, "STOPPED")
+        elif isinstance(node, ast.Yield) and scope is not None and scope.name == "_against":
+            if node.value is not None:
+                yield node.value
         elif isinstance(node, ast.Dict) and self._name.endswith("shim/ladder.py"):
             pairs = zip(node.keys, node.values, strict=True)
             yield from (v for k, v in pairs if isinstance(k, ast.Constant) and k.value == "label")
@@ -131,6 +160,12 @@ class Source:
             yield named["title"]
         elif name == "EnvStatus":
             yield from (named[key] for key in ("problem", "remedy") if key in named)
+        elif name == "Refused" and not self._name.endswith("/desk.py"):
+            pass  # of a form that cannot be read: the studio's own is checked before it is sent
+        elif name == "Fault" or self._name.startswith(WORKERS):
+            yield from (named[key] for key in ("message", "hint", "why") if key in named)
+            if self._name.startswith(WORKERS) and len(call.args) > FROM_WORKER.get(name, 99):
+                yield call.args[FROM_WORKER[name]]
         elif name in TELLERS and len(call.args) > TELLERS[name]:
             yield call.args[TELLERS[name]]
         elif name in TELLERS and "text" in named:

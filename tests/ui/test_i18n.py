@@ -93,7 +93,7 @@ def test_every_state_has_a_word_and_every_tab_a_title():
     for state in State:
         assert f"state.{state}" in i18n.words("en")
     for path in (ROOT / "tabs").glob("[!_]*.py"):
-        assert f"tab.{path.stem}" in i18n.words("zh")
+        assert f"tab.{path.stem.replace('_', '-')}" in i18n.words("zh")
 
 
 def test_the_doctors_sentences_fit_its_findings():

@@ -61,7 +61,7 @@ _GAUGES = {"running", "waiting", "waiting_for", "kv_use", *INFO_LABELS.values()}
 _COUNTERS = frozenset(FIGURES.values()) - _GAUGES
 _PARTS = ("_bucket", "_sum", "_count", "_created", "_info")
 """Endings of samples that are no figure by themselves."""
-TOLD_APART = ("finished_reason", "reason", "mode")
+TOLD_APART = ("finished_reason", "reason", "mode", "outcome")
 """Labels that stay, behind a bar: `finished|stop`."""
 
 Value = float | dict[str, float]

@@ -1,0 +1,463 @@
+"""The front: edits and jobs, the queue and its turns, cancelling, previews, streams, figures."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from engines.image_edit.conftest import drawn, serving
+from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
+
+from studio.engines.workers.image_edit import desk as desks
+from studio.engines.workers.image_edit import uploads
+from studio.engines.workers.image_edit.asked import Defaults, check
+from studio.engines.workers.image_edit.desk import Desk
+from studio.engines.workers.image_edit.estimates import Estimates
+from studio.engines.workers.image_edit.job import Job
+from studio.engines.workers.image_edit.stamp import stamped
+
+
+def opened(data: bytes) -> Image.Image:
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image
+
+
+# edits ------------------------------------------------------------------------------------------
+
+
+def test_an_edit_is_answered_as_openai_does(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            answer = await worker.post("make it blue", n=2, seed=7, size="96x64")
+            assert answer.status_code == 200
+            told = answer.json()
+            assert told["seeds"] == [7, 8] and told["rung"] == "whole"
+            assert told["timings"]["encode_s"] == 0.1
+            first, second = (opened(base64.b64decode(row["b64_json"])) for row in told["data"])
+            assert first.size == second.size == (96, 64)
+            assert first.getpixel((0, 0)) == (7, 8, 128) and second.getpixel((0, 0))[0] == 8
+
+    asyncio.run(edit())
+
+
+def test_a_result_tells_how_it_was_made(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            job = await worker.submit("蓝色 sky", seed=5, num_inference_steps=3)
+            status = await worker.until(job, "done")
+            assert status["pictures"] == 1 and status["error"] is None
+            answer = await worker.http.get(f"/v1/images/jobs/{job}/pictures/0")
+            assert answer.headers["content-type"] == "image/png"
+            how = json.loads(opened(answer.content).text["parameters"])
+            expected = {"prompt": "蓝色 sky", "seed": 5, "num_inference_steps": 3, "rung": "whole"}
+            assert expected.items() <= how.items()
+            assert how["size"] == "128x128" and how["model"] == "tiny" and how["job"] == job
+
+    asyncio.run(edit())
+
+
+def test_everything_of_a_job_stays_in_its_folder(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            files = [("image[]", ("a", drawn(), "image/png")), ("image[]", ("b", drawn(80, 40)))]
+            mask = Image.new("L", (40, 40), "black")
+            mask.paste("white", (10, 10, 20, 20))
+            file = io.BytesIO()
+            mask.save(file, "PNG")
+            answer = await worker.http.post(
+                "/v1/images/jobs",
+                data={"prompt": "both", "user": "ann"},
+                files=[*files, ("mask", ("m", file.getvalue()))],
+            )
+            job = answer.json()["job"]
+            assert answer.headers["location"] == f"/v1/images/jobs/{job}"
+            status = await worker.until(job, "done")
+            folder = tmp_path / "jobs" / job
+            names = {path.name for path in folder.iterdir()}
+            assert names >= {"request.json", "in-0.png", "in-1.png", "mask.png", "out-0.png"}
+            request = json.loads((folder / "request.json").read_text())
+            assert request["user"] == "ann" and request["pictures"] == ["in-0.png", "in-1.png"]
+            assert json.loads((folder / "done.json").read_text()) == status
+            assert opened((folder / "mask.png").read_bytes()).getpixel((15, 15)) == 255
+
+    asyncio.run(edit())
+
+
+def test_json_carries_pictures_as_data_uris(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            data = base64.b64encode(drawn()).decode()
+            for picture in (
+                f"data:image/png;base64,{data}",
+                data,
+                {"image_url": f"data:;base64,{data}"},
+            ):
+                body = {"prompt": "x", "images": [picture], "num_inference_steps": 2, "n": 1}
+                answer = await worker.http.post("/v1/images/edits", json=body)
+                assert answer.status_code == 200, answer.text
+            body["images"] = ["http://127.0.0.1/secret.png"]
+            answer = await worker.http.post("/v1/images/edits", json=body)
+            assert answer.status_code == 400
+            assert "addresses are not fetched" in answer.json()["error"]["message"]
+
+    asyncio.run(edit())
+
+
+def test_lightning_asks_for_its_own_steps_without_cfg() -> None:
+    plain = check({"prompt": "x"}, Defaults.of({"num_inference_steps": 30, "true_cfg_scale": 3}))
+    assert (plain.steps, plain.true_cfg_scale, plain.guided) == (30, 3.0, True)
+    settings = {"lightning": "/l.safetensors", "lightning_steps": 8, "num_inference_steps": 30}
+    fast = check({"prompt": "x"}, Defaults.of(settings))
+    assert (fast.steps, fast.true_cfg_scale, fast.guided) == (8, 1.0, False)
+    assert check({"prompt": "x", "num_inference_steps": 1}, Defaults.of(settings)).steps == 1
+    styles = Defaults.of({"loras": ["ink=/a=b@0.8", "oil = /c"]}).loras
+    assert styles == ("ink", "oil")
+
+
+def test_a_model_of_one_picture_takes_one(tmp_path: Path) -> None:
+    async def edit() -> None:
+        index = tmp_path / "model_index.json"
+        index.write_text('{"_class_name": "QwenImageEditPipeline"}')
+        async with serving(tmp_path, model=str(tmp_path)) as worker:
+            files = [("image[]", ("a", drawn())), ("image[]", ("b", drawn()))]
+            answer = await worker.http.post("/v1/images/edits", data={"prompt": "x"}, files=files)
+            assert answer.status_code == 400
+            assert "one picture at a time" in answer.json()["error"]["message"]
+            assert (await worker.post("x")).status_code == 200
+
+    asyncio.run(edit())
+
+
+def test_a_picture_from_words_alone_is_refused_with_the_reason(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving(tmp_path) as worker:
+            answer = await worker.http.post("/v1/images/generations", json={"prompt": "a cat"})
+            assert answer.status_code == 400
+            assert "edits pictures" in answer.json()["error"]["message"]
+
+    asyncio.run(ask())
+
+
+def test_the_pipe_may_refuse_and_lives_on(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            pid = (await worker.ready()) and worker.front.keeper.pid
+            answer = await worker.post("refuse this")
+            assert answer.status_code == 500
+            assert answer.json()["error"]["message"] == "The pipeline wants more. Give it more."
+            assert (await worker.post("now noise")).status_code == 200
+            assert worker.front.keeper.pid == pid
+
+    asyncio.run(edit())
+
+
+# jobs -------------------------------------------------------------------------------------------
+
+
+def test_a_job_tells_its_steps_previews_and_remaining_time(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            job = await worker.submit("slow", num_inference_steps=20, preview_every=2)
+            status = await worker.see(job, lambda now: now["step"] >= 2 and now["preview"] > 0)
+            assert status["state"] == "running" and status["steps"] == 20
+            assert 0 < status["eta_s"] < 5 and status["elapsed_s"] > 0 and status["rung"] == "whole"
+            preview = await worker.http.get(f"/v1/images/jobs/{job}/preview")
+            assert preview.headers["content-type"] == "image/png"  # as its name says
+            assert opened(preview.content).size == (32, 32)
+            early = await worker.http.get(f"/v1/images/jobs/{job}/pictures/0")
+            assert early.status_code == 409
+            assert (await worker.until(job, "done"))["preview"] == 10
+            assert (await worker.http.get(f"/v1/images/jobs/{job}/pictures/1")).status_code == 404
+
+    asyncio.run(edit())
+
+
+def test_a_job_that_runs_is_cancelled_and_the_next_one_served(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            job = await worker.submit("slow", num_inference_steps=200)
+            await worker.see(job, lambda now: now["step"] >= 1)
+            pid = worker.front.keeper.pid
+            told = (await worker.http.delete(f"/v1/images/jobs/{job}")).json()
+            assert told["cancelling"]
+            status = await worker.until(job, "cancelled", timeout_s=5)
+            assert status["error"] is None
+            assert (await worker.post("next")).status_code == 200
+            assert worker.front.keeper.pid == pid  # nothing was loaded again
+            again = (await worker.http.delete(f"/v1/images/jobs/{job}")).json()
+            assert again["state"] == "cancelled"
+
+    asyncio.run(edit())
+
+
+def test_a_job_that_waits_is_cancelled_at_once(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            first = await worker.submit("slow", num_inference_steps=200)
+            second = await worker.submit("second")
+            third = await worker.submit("third")
+            assert (await worker.status(third))["position"] == 2
+            told = (await worker.http.delete(f"/v1/images/jobs/{second}")).json()
+            assert told["state"] == "cancelled"
+            assert (await worker.status(third))["position"] == 1
+            await worker.http.delete(f"/v1/images/jobs/{first}")
+            await worker.until(third, "done")
+            done = json.loads((tmp_path / "jobs" / second / "done.json").read_text())
+            assert done["state"] == "cancelled"
+
+    asyncio.run(edit())
+
+
+def test_a_job_is_cancelled_while_the_model_loads(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path, load="hang") as worker:
+            assert (await worker.http.get("/health")).status_code == 503
+            job = await worker.submit("x")
+            await worker.until(job, "loading")
+            told = (await worker.http.delete(f"/v1/images/jobs/{job}")).json()
+            assert told["state"] == "cancelled"
+
+    asyncio.run(edit())
+
+
+def test_a_full_queue_says_so(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path, max_queue=1) as worker:
+            await worker.ready()
+            first = await worker.submit("slow", num_inference_steps=200)
+            await worker.until(first, "running")
+            await worker.submit("waits")
+            answer = await worker.post("too many", "jobs")
+            assert answer.status_code == 429 and answer.headers["retry-after"]
+            assert "as many as this server queues" in answer.json()["error"]["message"]
+
+    asyncio.run(edit())
+
+
+def test_unknown_jobs_and_paths_are_named(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving(tmp_path) as worker:
+            for path in ("jobs/nothing", "jobs/../../etc/passwd", "jobs/a%2F..%2Fb/preview"):
+                answer = await worker.http.get(f"/v1/images/{path}")
+                assert answer.status_code == 404 and answer.json()["error"]["message"]
+            assert (await worker.http.get("/v1/images/edits")).status_code == 405
+
+    asyncio.run(ask())
+
+
+# whose turn it is -------------------------------------------------------------------------------
+
+
+def queued(desk: Desk, user: str) -> Job:
+    asked = check({"prompt": "x", "user": user}, Defaults())
+    job = Job(desk.folder, asked, (64, 64), num_pictures=1, masked=False)
+    desk.submit(job)
+    return job
+
+
+def test_users_take_turns(tmp_path: Path) -> None:
+    async def wait_for_turns() -> None:
+        desk = Desk(tmp_path, Estimates())
+        first, second, third = (queued(desk, "ann") for _ in range(3))
+        assert [desk.position(job) for job in (first, second, third)] == [1, 2, 3]
+        assert await desk.next() is first
+        guest = queued(desk, "bob")
+        late = queued(desk, "eve")
+        assert list(desk.order()) == [guest, late, second, third]
+        assert [desk.position(job) for job in (first, guest, second)] == [0, 1, 3]
+        order = []
+        for _ in range(4):
+            assert desk.running is not None
+            desk.leave(desk.running)
+            order.append(await desk.next())
+            if order[-1] is guest:
+                again = queued(desk, "bob")
+        assert order == [guest, late, second, again]  # bob's second waits behind ann's second
+
+    asyncio.run(wait_for_turns())
+
+
+def test_whoever_leaves_the_queue_holds_nobody_up(tmp_path: Path) -> None:
+    async def wait_for_turns() -> None:
+        desk = Desk(tmp_path, Estimates())
+        running, gone, stays = queued(desk, "ann"), queued(desk, "bob"), queued(desk, "eve")
+        assert await desk.next() is running
+        assert desk.drop(gone) and not desk.drop(gone) and not desk.drop(running)
+        back = queued(desk, "bob")
+        assert list(desk.order()) == [stays, back]
+
+    asyncio.run(wait_for_turns())
+
+
+def test_old_jobs_are_forgotten_with_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def forget() -> None:
+        monkeypatch.setattr(desks, "REMEMBERED", 3)
+        desk = Desk(tmp_path, Estimates())
+        jobs = []
+        for _ in range(5):
+            jobs.append(queued(desk, "ann"))
+            jobs[-1].keep([drawn()], None)
+            assert await desk.next() is jobs[-1]
+            jobs[-1].end("done")
+            desk.leave(jobs[-1])
+        assert [job.folder.exists() for job in jobs] == [False, True, True, True, True]
+        jobs[1].ended_at = time.time() - desks.REMEMBERED_S - 1
+        queued(desk, "ann")
+        assert not jobs[1].folder.exists()
+
+    asyncio.run(forget())
+
+
+def test_waiting_time_is_the_ladders_at_first_and_measured_then(tmp_path: Path) -> None:
+    async def estimate() -> None:
+        estimates = Estimates()
+        desk = Desk(tmp_path, estimates)
+        job = queued(desk, "ann")
+        asked = job.asked
+        job.size = (1024, 1024)
+        assert desk.eta_s(job, 1) is None
+        estimates.expect([{"rung": "fp8", "step_s": 2.0}])
+        desk.rung = job.rung = "fp8"
+        assert desk.eta_s(job, 1) == asked.steps * 2.0
+        desk.stands_at = time.monotonic() + 100
+        assert desk.eta_s(job, 1) == pytest.approx(asked.steps * 2.0 + 100, abs=1)
+        desk.stands_at = None
+        asked.true_cfg_scale = 1.0
+        assert desk.eta_s(job, 1) == asked.steps * 1.0  # one pass of the transformer, not two
+        asked.true_cfg_scale = 4.0
+        estimates.measured(job, "step", 1.0)
+        estimates.measured(job, "encode", 3.0)
+        assert desk.eta_s(job, 1) == asked.steps * 1.0 + 3.0
+        behind = queued(desk, "ann")
+        behind.size = (1024, 1024)
+        assert desk.eta_s(behind, 2) == 2 * (asked.steps * 1.0 + 3.0)
+        behind.size = (1024, 512)  # half of the result's tokens, and all of the reference's
+        estimates.measured(job, "decode", 8.0)
+        assert estimates.seconds(behind, "fp8") == asked.steps * 0.75 + 3.0 + 4.0
+
+    asyncio.run(estimate())
+
+
+# uploads ----------------------------------------------------------------------------------------
+
+
+def test_a_body_that_grows_too_large_is_refused_with_the_reason(tmp_path: Path) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(2**20)
+
+    async def send() -> None:
+        async with serving(tmp_path) as worker:
+            worker.front.app.max_bytes = 2 * 2**20
+            headers = {"Content-Type": "application/json"}
+            answer = await worker.http.post("/v1/images/edits", content=endless(), headers=headers)
+            assert answer.status_code == 413
+            assert "larger than 2 MB" in answer.json()["error"]["message"]
+
+    asyncio.run(send())
+
+
+def test_a_body_that_stalls_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(20)
+
+    async def send() -> None:
+        monkeypatch.setattr(uploads, "STALL_S", 0.05)
+        async with serving(tmp_path) as worker:
+            headers = {"Content-Type": "application/json"}
+            answer = await worker.http.post("/v1/images/edits", content=stalling(), headers=headers)
+            assert answer.status_code == 408
+            assert "stopped before its end" in answer.json()["error"]["message"]
+
+    asyncio.run(send())
+
+
+# about the server -------------------------------------------------------------------------------
+
+
+def test_health_ladder_and_models(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving(tmp_path) as worker:
+            told = await worker.ready()
+            assert told["rung"] == "whole" and told["why"] == "whole fits."
+            ladder = (await worker.http.get("/ladder")).json()
+            assert [row["rung"] for row in ladder["ladder"]] == ["whole", "fp8", "cpu"]
+            assert ladder["falls"] == [] and ladder["loaded"]["peaks"]["cards"]
+            models = (await worker.http.get("/v1/models")).json()
+            assert [row["id"] for row in models["data"]] == ["tiny"]
+
+    asyncio.run(ask())
+
+
+def test_figures_are_counted(tmp_path: Path) -> None:
+    async def ask() -> None:
+        async with serving(tmp_path) as worker:
+            await worker.post("oom:whole@2 blue")
+            await worker.post("refuse")
+            page = await worker.http.get("/metrics")
+            assert page.headers["content-type"].startswith("text/plain")
+            assert figures(page.text) >= {
+                ("image_jobs_total", "done", 1.0),
+                ("image_jobs_total", "failed", 1.0),
+                ("image_jobs_total", "cancelled", 0.0),
+                ("image_falls_total", "whole fp8", 1.0),
+                ("image_rung_info", "fp8", 1.0),
+                ("image_queue_length", "", 0.0),
+                ("image_card_peak_bytes", "0", 7.0 * 2**30),
+                ("image_host_peak_bytes", "", 2.0**30),
+                ("image_cache_hits_total", "prompt", 1.0),
+                ("image_job_seconds_count", "", 1.0),
+                ("image_encode_seconds_count", "", 1.0),
+                ("image_decode_seconds_count", "", 1.0),
+                ("image_step_seconds_count", "", 7.0),  # the first of eight warms up
+            }
+
+    asyncio.run(ask())
+
+
+def figures(page: str) -> set[tuple[str, str, float]]:
+    """Return the samples of a Prometheus page: name, labels, value."""
+    return {
+        (sample.name, " ".join(sample.labels.values()), sample.value)
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if "le" not in sample.labels
+    }
+
+
+def test_the_key_is_asked_for_everywhere_but_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask() -> None:
+        monkeypatch.setenv("STUDIO_ENDPOINT_KEY", "sésame")
+        async with serving(tmp_path) as worker:
+            await worker.ready()
+            for headers in ({}, {"Authorization": "Bearer open"}, {"Authorization": "Basic x"}):
+                worker.http.headers = httpx.Headers(headers)
+                for path in ("/v1/models", "/ladder", "/v1/images/jobs/x"):
+                    answer = await worker.http.get(path)
+                    assert answer.status_code == 401 and answer.headers["www-authenticate"]
+                assert (await worker.post("x")).status_code == 401
+                assert (await worker.http.get("/metrics")).status_code == 200
+            right = {"Authorization": "Bearer sésame".encode()}
+            assert (await worker.http.get("/v1/models", headers=right)).status_code == 200
+
+    asyncio.run(ask())
+
+
+def test_only_a_png_can_carry_its_settings() -> None:
+    with pytest.raises(ValueError, match="only a PNG"):
+        stamped(drawn(kind="JPEG"), {})
+    assert opened(stamped(drawn(), {"prompt": "é"})).text == {"parameters": '{"prompt": "é"}'}
