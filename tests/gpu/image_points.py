@@ -272,34 +272,37 @@ class Session:
 
     def compare(self, rounds: int = 3, few: int = 2, many: int = 10) -> None:
         """Measure the bare pipeline and the whole rung in turn, both on one card at once."""
-        bare = Bare(self.python, self.paths, self.image)
-        try:
-            with self.worker(CASES["whole"]) as worker:
-                bare.edit(2, CFG), worker.edit(2, CFG)
-                for scale in (CFG, OFF):
-                    hand, mine = [], []
-                    for number in range(rounds):
-                        for side in ("hand", "mine") if number % 2 == 0 else ("mine", "hand"):
-                            if side == "hand":
-                                seconds, peak = bare.step_s(scale, (few, many))
-                                hand.append(seconds)
-                            else:
-                                seconds, job = worker.step_s(scale, (few, many))
-                                mine.append(seconds)
-                            print("TURN", side, scale, round(seconds, 4), flush=True)
-                    self.note(
-                        {
-                            "case": "compare",
-                            "cfg": scale,
-                            "bare_step_s": [round(s, 4) for s in hand],
-                            "studio_step_s": [round(s, 4) for s in mine],
-                            "ratio": round(statistics.median(mine) / statistics.median(hand), 4),
-                            "bare_peak_gib": round(peak, 2),
-                            "studio_peaks": job["peaks"],
-                        }
-                    )
-        finally:
-            bare.close()
+        with self.worker(CASES["whole"]) as worker:  # first: the queue refuses a card in use
+            bare = Bare(self.python, self.paths, self.image)
+            try:
+                self._in_turn(bare, worker, rounds, (few, many))
+            finally:
+                bare.close()
+
+    def _in_turn(self, bare: Bare, worker: Worker, rounds: int, steps: tuple[int, int]) -> None:
+        bare.edit(2, CFG), worker.edit(2, CFG)
+        for scale in (CFG, OFF):
+            hand, mine = [], []
+            for number in range(rounds):
+                for side in ("hand", "mine") if number % 2 == 0 else ("mine", "hand"):
+                    if side == "hand":
+                        seconds, peak = bare.step_s(scale, steps)
+                        hand.append(seconds)
+                    else:
+                        seconds, job = worker.step_s(scale, steps)
+                        mine.append(seconds)
+                    print("TURN", side, scale, round(seconds, 4), flush=True)
+            self.note(
+                {
+                    "case": "compare",
+                    "cfg": scale,
+                    "bare_step_s": [round(s, 4) for s in hand],
+                    "studio_step_s": [round(s, 4) for s in mine],
+                    "ratio": round(statistics.median(mine) / statistics.median(hand), 4),
+                    "bare_peak_gib": round(peak, 2),
+                    "studio_peaks": job["peaks"],
+                }
+            )
 
     def note(self, row: dict[str, Any]) -> None:
         """Keep a row and print it."""
