@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from studio.chat.conversations import LOCAL
-from studio.chat.desk import Person
 from studio.core.errors import NotFound, RecipeInvalid, StudioError
 from studio.core.spec import Endpoint, State
+from studio.image_results import (
+    CANCEL_S,
+    ME,
+    POLL_S,
+    check_target,
+    clock,
+    follow,
+    print_end,
+    save,
+    short,
+    took,
+)
 from studio.images.batch_files import BatchLook, BatchState
 from studio.images.desk import Look
-from studio.images.item import Item, ItemState
+from studio.images.item import ItemState
 from studio.images.request import EditInvalid, EditRequest, EditSettings
 from studio.images.telling import ladder_lines, progress_line
 from studio.studio import Studio
@@ -27,9 +34,6 @@ from studio.terminal import Home, Json, StatusLine, open_studio, print_json, pri
 image_app = typer.Typer(help="Edit pictures with a running worker; list and show results.")
 
 ENGINE = "image-edit"
-POLL_S = 0.25
-CANCEL_S = 20.0
-"""How long Ctrl-C waits for the worker to say that it stopped."""
 
 Steps = Annotated[int | None, typer.Option(help="Denoising steps; the worker's own by default.")]
 Cfg = Annotated[float | None, typer.Option(help="True CFG scale; 1 turns guidance off.")]
@@ -51,7 +55,10 @@ def image_edit(
             metavar="PICTURE... PROMPT", help="One to three pictures, then what shall change."
         ),
     ],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Where to save it (PNG).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Where to save it: .png, .jpg, .webp, or a folder."),
+    ] = None,
     steps: Steps = None,
     cfg: Cfg = None,
     negative: Negative = "",
@@ -80,17 +87,17 @@ def image_edit(
         mask=_bytes(mask) if mask else None,
         settings=settings,
     )
-    _check_target(out)
+    check_target(out)
     studio = open_studio(home)
     where = _endpoint(studio, endpoint)
     item = studio.images.submit(ME, request, endpoint=where.id, source=Path(pictures[0]).name)
     if not detach or not item.asked.job:  # without a job nobody else waits for the answer
-        item = _follow(studio, item, quiet=as_json)
-    saved = _save(studio, item, out)
+        item = follow(studio, item, quiet=as_json)
+    saved = save(studio, item, out)
     if as_json:
         print_json({**item.summary(), "files": [str(path) for path in saved]})
     else:
-        _print_end(item, saved)
+        print_end(item, saved)
     if item.state in (ItemState.FAILED, ItemState.CANCELLED):
         raise typer.Exit(1)
 
@@ -185,8 +192,7 @@ def image_ls(
         print_json([item.summary() for item in items])
         return
     rows = [
-        (i.id, i.state, _clock(i.asked.created_at), _took(i), i.asked.source, _short(i))
-        for i in items
+        (i.id, i.state, clock(i.asked.created_at), took(i), i.asked.source, short(i)) for i in items
     ]
     print_table(("id", "state", "created", "took", "picture", "prompt"), rows)
 
@@ -203,9 +209,11 @@ def image_show(ident: ItemId, home: Home = None, as_json: Json = False) -> None:
         print_json(told)
         return
     told |= {"settings": None, "files": None, **told["settings"]}
+    for key in ("created_at", "ended_at"):
+        told[key] = clock(told[key]) if told.get(key) else ""
     for key, value in told.items():
         if value not in (None, "", [], {}, 0):
-            print(f"{key:<20} {value}")
+            print(f"{key:<20} {_plain(value)}")
     for file in files:
         print(file)
 
@@ -286,71 +294,14 @@ def image_disconnect(
 
 # below: helpers ---------------------------------------------------------------------------------
 
-ME = Person(LOCAL)
-"""Whoever may run commands here is the operator of a page without accounts."""
 
-
-def _follow(studio: Studio, item: Item, *, quiet: bool) -> Item:
-    line = StatusLine(quiet=quiet)
-    with _cancelled_by_ctrl_c(studio, item, line):
-        while not (look := studio.images.look(ME, item.id)).ended:
-            line.show(
-                progress_line(look.job) if look.tells else "waiting for the endpoint's answer"
-            )
-            time.sleep(POLL_S)
-        line.end()
-        return look.item
-
-
-@contextmanager
-def _cancelled_by_ctrl_c(studio: Studio, item: Item, line: StatusLine) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt:
-        line.end()
-        look = studio.images.cancel(ME, item.id)
-        deadline = time.monotonic() + CANCEL_S
-        while not look.ended and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-            look = studio.images.look(ME, item.id)
-        print(f"edit {item.id} {look.item.state}", file=sys.stderr)
-        raise typer.Exit(130) from None
-
-
-def _print_end(item: Item, saved: list[Path]) -> None:
-    for path in saved:
-        print(path)
-    end = item.end
-    if end is None:
-        print(f"edit {item.id} {item.state}")
-        return
-    for note in end.notes:
-        print(note, file=sys.stderr)
-    if end.error is not None:
-        print(f"{end.error.message}\n{end.error.hint}".strip(), file=sys.stderr)
-    elif item.state is ItemState.CANCELLED:
-        print(f"edit {item.id} {item.state}")
-    else:
-        rung = f" on {end.rung}" if end.rung else ""
-        print(f"edit {item.id} done in {_took(item)}{rung}, seed {end.seeds[0]}", file=sys.stderr)
-
-
-def _save(studio: Studio, item: Item, out: Path | None) -> list[Path]:
-    """Copy results to where they were asked for; return where they lie."""
-    made = [studio.images.file(ME, item.id, name) for name in item.out]
-    if out is None:
-        return made
-    saved = []
-    for k, path in enumerate(made):
-        target = out if len(made) == 1 else out.with_name(f"{out.stem}-{k}{out.suffix or '.png'}")
-        shutil.copyfile(path, target)
-        saved.append(target)
-    return saved
-
-
-def _check_target(out: Path | None) -> None:
-    if out is not None and not out.absolute().parent.is_dir():
-        raise RecipeInvalid(f"There is no folder {out.absolute().parent}.", hint="Make it first.")
+def _plain(value: object) -> object:
+    """Return a value as one reads it: `encode_s 0.12, step_s 0.04`, `256 256`."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return value
 
 
 def _settings(
@@ -407,8 +358,12 @@ def _endpoint(studio: Studio, name: str) -> Endpoint:
                     f"The worker {run.id} is {run.state} and not ready yet.",
                     hint=f"python app.py logs -f {run.id}   shows how far it is.",
                 ) from None
-        names = [recipe.name for recipe in studio.recipes.list(ENGINE)]
-        lines = [f"python app.py run {recipe} --ready" for recipe in names]
+        found = sorted(studio.recipes.list(ENGINE), key=lambda recipe: "/smoke" not in recipe.name)
+        wide = max((len(recipe.name) for recipe in found), default=0)
+        lines = [
+            f"python app.py run {recipe.name:<{wide}} --ready   # {recipe.title['en']}"
+            for recipe in found
+        ]
         raise NotFound(error.message, hint="\n".join(["Start a worker first:", *lines])) from None
 
 
@@ -423,16 +378,3 @@ def _whole(studio: Studio, ident: str) -> str:
     if found:
         raise NotFound(f"{ident} fits several edits.", hint="Give more of the id.")
     raise NotFound(f"There is no edit {ident}.", hint="`image ls` lists them.")
-
-
-def _clock(at: float) -> str:
-    return time.strftime("%m-%d %H:%M:%S", time.localtime(at))
-
-
-def _took(item: Item) -> str:
-    return f"{item.end.ended_at - item.asked.created_at:.1f} s" if item.end else ""
-
-
-def _short(item: Item) -> str:
-    text = " ".join(item.settings.prompt.split())
-    return text if len(text) <= 60 else f"{text[:57]}..."

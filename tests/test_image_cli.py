@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 from images.stand_in import StandIn, inverted, png
+from PIL import Image
 from typer.testing import CliRunner
 
 from studio.core.errors import EndpointDown, NotFound, RecipeInvalid, StudioError
@@ -91,6 +92,7 @@ def test_an_edit_and_what_was_kept_of_it(
     assert (row["state"], row["source"], row["seeds"]) == ("done", "photo.png", [7])
     assert "make it night" in image("ls").out
     shown = image("show", row["id"][:12]).out
+    assert "created_at           17" not in shown, "a time that people read"
     assert "negative_prompt      blur" in shown and shown.strip().endswith("out-0.png")
     files = json.loads(image("show", row["id"], "--json").out)["files"]
     assert [Path(file).name for file in files] == [
@@ -107,6 +109,15 @@ def test_variants_have_names_of_their_own(image: Shell, photo: Path, tmp_path: P
     names = [Path(file).name for file in json.loads(told.out)["files"]]
     assert names == ["v-0.png", "v-1.png"]
     assert len(image("edit", photo, "x", "--n", 2).out.splitlines()) == 2
+
+
+def test_the_ending_of_the_name_says_the_format(image: Shell, photo: Path, tmp_path: Path) -> None:
+    for name, kind in (("a.jpg", "JPEG"), ("a.webp", "WEBP"), ("a.PNG", "PNG"), ("plain", "PNG")):
+        image("edit", photo, "x", "-o", tmp_path / name)
+        with Image.open(tmp_path / name) as saved:
+            assert saved.format == kind, name
+    (path,) = image("edit", photo, "x", "-o", tmp_path).out.splitlines()
+    assert Path(path).parent == tmp_path and Path(path).is_file()
 
 
 def test_what_fails_says_so(image: Shell, worker: StandIn, photo: Path) -> None:
@@ -156,6 +167,7 @@ def test_the_ladder(image: Shell, worker: StandIn) -> None:
         (["edit", ROOT / "README.md", "x"], EditInvalid, "not a picture"),
         (["edit", ROOT / "README.md", "x", "--lora", "a=b"], EditInvalid, "not name=weight"),
         (["edit", ROOT / "README.md", "x", "-o", "/no/where/x.png"], RecipeInvalid, "no folder"),
+        (["edit", ROOT / "README.md", "x", "-o", "x.tiff"], RecipeInvalid, "saved as .tiff"),
         (["edit", ROOT / "README.md", "x", "--endpoint", "big"], NotFound, "not running"),
         (["show", "01"], NotFound, "There is no edit 01"),
         (["batch", ROOT], RecipeInvalid, "A batch needs a prompt"),
@@ -173,7 +185,9 @@ def test_where_no_worker_runs(settings: Settings, photo: Path) -> None:
     with pytest.raises(NotFound) as caught:
         Shell(settings.home)("edit", photo, "x")
     assert "Nothing is running that edits pictures." in caught.value.message
-    assert "python app.py run diffusers/smoke --ready" in caught.value.hint
+    first, *others = caught.value.hint.splitlines()[1:]
+    assert "python app.py run diffusers/smoke " in first and "--ready" in first and "#" in first
+    assert any("2511-two-24gb" in line for line in others)
 
 
 @pytest.mark.parametrize("verb", ["edit", "batch"])

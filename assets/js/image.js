@@ -1,6 +1,6 @@
 // The edit desk of the Image edit tab: pictures on their way, asking for an edit, and which one is
-// shown. The form is in imageform.js, the mask in imagemask.js, before and after in imageslider.js;
-// what it looks like in studio/ui/image_desk.py.
+// shown. The form is in imageform.js, the mask in imagemask.js, before and after in imageslider.js,
+// pasting and dragging in imagedrop.js; what it looks like in studio/ui/image_desk.py.
 //
 //   ladder.image.heard(said)     what Python calls with its answer to a button
 (() => {
@@ -178,7 +178,9 @@
       const size = picture.width ? `${picture.width} × ${picture.height}` : "";
       return `<li data-image-slot="${picture.key}" draggable="true" title="${esc(picture.name)}"><img src="${esc(picture.small ?? picture.url)}" alt="${word("name", n)}" draggable="false"><b>${n}</b>${wait}<span>${size}</span><div>${tool("left", "left", at === 0)}${tool("right", "right", at === pictures.length - 1)}${tool("remove", "cross")}</div></li>`;
     });
-    $("[data-image-add]").hidden = !pictures.length || pictures.length >= most();
+    const full = pictures.length >= most();
+    $("[data-image-add]").hidden = !pictures.length || full;
+    $("[data-image-samples]").hidden = full;
     ladder.morph($("[data-image-slots]"), items.join(""));
   }
 
@@ -444,46 +446,6 @@
     if (go && event.target === form().field("prompt")) edit();
   });
 
-  const seen = () => {
-    const place = desk();
-    return place && (place.checkVisibility ? place.checkVisibility() : true);
-  };
-
-  document.addEventListener("paste", (event) => {
-    const { files } = event.clipboardData ?? {};
-    if (!files?.length || !seen() || event.clipboardData.getData("text/plain")) return;
-    if (event.target.closest?.("#image-worker")) return;
-    event.preventDefault();
-    add(files);
-  });
-
-  let moved = "";
-  document.addEventListener("dragstart", (event) => {
-    const slot = event.target.closest?.("[data-image-slot]");
-    if (!slot) return;
-    moved = slot.dataset.imageSlot;
-    event.dataTransfer.effectAllowed = "move";
-    event.dataTransfer.setData("text/plain", "");
-  });
-  document.addEventListener("dragend", () => (moved = ""));
-  for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-    document.addEventListener(kind, (event) => {
-      const slot = event.target.closest?.("[data-image-slot]");
-      if (moved && slot) {
-        event.preventDefault();
-        const at = (key) => state.pictures.findIndex((picture) => String(picture.key) === key);
-        if (kind === "drop") move(at(moved), at(slot.dataset.imageSlot));
-        return;
-      }
-      const place = event.target.closest?.("[data-image-desk]");
-      if (!place || moved || !event.dataTransfer?.types.includes("Files")) return;
-      event.preventDefault();
-      const over = kind === "dragenter" || kind === "dragover";
-      if (over || kind === "drop" || !place.contains(event.relatedTarget)) place.classList.toggle("l-over-drop", over);
-      if (kind === "drop") add(event.dataTransfer.files);
-    });
-  }
-
   // ---- begin ----------------------------------------------------------------------------------
 
   let once = false;
@@ -496,5 +458,13 @@
     form().changed();
   }
 
-  ladder.image = { heard, show, keep, button, count: () => state.pictures.length };
+  ladder.image = {
+    heard, show, keep, button, desk, add,
+    count: () => state.pictures.length,
+    // Moves the picture of one slot to the place of another; both are keys of slots.
+    moveTo: (one, other) => {
+      const at = (key) => state.pictures.findIndex((picture) => String(picture.key) === key);
+      move(at(one), at(other));
+    },
+  };
 })();

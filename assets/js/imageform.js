@@ -129,6 +129,7 @@
     worker = told;
     field("num_inference_steps").placeholder = told.steps;
     field("true_cfg_scale").placeholder = told.cfg;
+    $("#image-size option[value=auto]").textContent = ladder.say("image.more.size_auto", { mp: told.megapixels });
     drawLoras();
     said(collect());
   }

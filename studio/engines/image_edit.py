@@ -23,6 +23,7 @@ from studio.engines.engine import Engine, Point, Progress, engine_env, is_local,
 from studio.engines.image_fields import MODEL, ImageEditConfig
 from studio.engines.image_files import check_gguf, check_image_model, check_lora
 from studio.engines.image_progress import loading, pictures
+from studio.engines.workers.image_edit.ordinary import Ordinary
 from studio.envs.catalog import DIFFUSERS
 from studio.envs.packages import package_version
 from studio.jobs.rundir import RunDir
@@ -144,6 +145,7 @@ class ImageEdit(Engine[ImageEditConfig]):
 
     def imaging(self, config: ImageEditConfig) -> Imaging:
         """Return what decides which rungs fit and how long a picture takes."""
+        ordinary = Ordinary.of(config.model_dump())
         return Imaging(
             model=model_of(config),
             gguf=config.gguf,
@@ -155,7 +157,9 @@ class ImageEdit(Engine[ImageEditConfig]):
             max_card_memory_gib=config.max_card_memory_gib,
             max_host_memory_gib=config.max_host_memory_gib,
             vae_tiling=config.vae_tiling,
-            reference_pixels=config.reference_pixels,
+            width=ordinary.side,
+            height=ordinary.side,
+            reference_pixels=ordinary.reference_pixels,
             condition_pixels=config.condition_pixels,
             num_inference_steps=config.steps,
             cfg=config.cfg,

@@ -20,6 +20,8 @@ MAX_SEED = 2**53 - 1
 SIDE_STEP = 16
 """Both sides of a result are multiples of so many pixels: the VAE's 8 times the patch's 2."""
 SHORTEST_SIDE = 64
+LEAST_STEPS = 2
+"""The worker refuses one step, which its scheduler divides by nought."""
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _LORA = re.compile(r"[\w][\w.\-]{0,63}")
 
@@ -42,7 +44,7 @@ class EditSettings(Frozen):
     n: int = 1
     """Variants of one request."""
     size: str = "auto"
-    """`WIDTHxHEIGHT`, or `auto`: the shape of the first picture at about one megapixel."""
+    """`WIDTHxHEIGHT`, or `auto`: the shape of the first picture at the worker's usual area."""
     model: str = ""
     loras: dict[str, float] = Field(default_factory=dict)
     """Styles that the worker has loaded, by name, with their weights. Never paths."""
@@ -110,22 +112,22 @@ def check_settings(asked: EditSettings, limits: Limits) -> None:
                 "taken.",
                 hint="Shorten it.",
             )
-    _within("num_inference_steps", asked.num_inference_steps, 1, limits.max_steps)
+    _within("num_inference_steps", asked.num_inference_steps, LEAST_STEPS, limits.max_steps)
     _within("n", asked.n, 1, limits.max_n)
     _within("true_cfg_scale", asked.true_cfg_scale, 0, 30)
     _within("seed", asked.seed, 0, MAX_SEED)
     if asked.size != "auto":
         width, height = size_of(asked.size)
+        if width * height > limits.max_output_pixels:
+            raise EditInvalid(
+                f"{asked.size} is more than {limits.max_output_pixels / 1e6:.1f} megapixels.",
+                hint="Ask for a smaller size.",
+            )
         if width % SIDE_STEP or height % SIDE_STEP:
             near = [max(SHORTEST_SIDE, side // SIDE_STEP * SIDE_STEP) for side in (width, height)]
             raise EditInvalid(
                 f"{asked.size}: both sides have to be multiples of {SIDE_STEP}.",
                 hint=f"{near[0]}x{near[1]} is near.",
-            )
-        if width * height > limits.max_output_pixels:
-            raise EditInvalid(
-                f"{asked.size} is more than {limits.max_output_pixels / 1e6:.1f} megapixels.",
-                hint="Ask for a smaller size.",
             )
     for name in asked.loras:
         if not _LORA.fullmatch(name):
@@ -146,4 +148,4 @@ def size_of(text: str) -> tuple[int, int]:
 
 def _within(what: str, value: float | None, least: float, most: float) -> None:
     if value is not None and not least <= value <= most:
-        raise EditInvalid(f"{what} = {value} is out of bounds: use {least} to {most}.")
+        raise EditInvalid(f"{what} is {value}; it goes from {least} to {most}.")

@@ -177,7 +177,8 @@ def _plan(
         fits, name = chosen.fits, chosen.name
         reason, values = "image_fits" if fits else "image_forced", {"rung": name}
     except NoRung:
-        fits, name, reason, values = False, "", "image_none", {}
+        fits, name, values = False, "", {}
+        reason = "image_none" if machine.cards else "image_no_card"
         if need.rung != "auto":
             why = next((rung.why for rung in ladder if rung.name == need.rung), "")
             reason, values = "image_refused", {"rung": need.rung, "why": why}

@@ -64,7 +64,8 @@ def _pictures(lang: str, limits: Limits) -> str:
         f'alt="{w.esc(say(lang, f"image.sample.{name}"))}"></button>'
         for name in SAMPLES
     )
-    tried = f'<div class="l-img-samples"><span>{said["samples"]}</span>{samples}</div>'
+    tried = f'<div class="l-img-samples" data-image-samples><span>{said["samples"]}</span>'
+    tried = f"{tried}{samples}</div>"
     again = w.esc(say(lang, "image.again.use"))
     return (
         f'<section class="l-img-pictures">'
@@ -153,7 +154,7 @@ def _chips(lang: str) -> str:
 
 
 def _more(lang: str, limits: Limits) -> str:
-    auto = w.esc(say(lang, "image.more.size_auto"))
+    auto = w.esc(say(lang, "image.more.size_auto", mp=1))
     sizes = f'<option value="auto">{auto}</option>' + "".join(
         f'<option value="{size}">{shape} · {size.replace("x", " × ")}</option>'
         for size, shape in zip(SIZES, SHAPES, strict=True)
@@ -179,7 +180,7 @@ def _more(lang: str, limits: Limits) -> str:
         + _field(
             lang,
             "num_inference_steps",
-            f'<input type="number" id="image-num_inference_steps" min="1" '
+            f'<input type="number" id="image-num_inference_steps" min="2" '
             f'max="{limits.max_steps}" step="1" inputmode="numeric" '
             f'data-image-value="num_inference_steps">',
         )
@@ -257,7 +258,7 @@ def _batch(lang: str) -> str:
     }
     return (
         f'<details class="l-fold l-img-batch" data-image-batch><summary>{w.icon("layers")}'
-        f"{said['title']}<small>{said['about']}</small></summary><div>"
+        f"<span>{said['title']}</span><small>{said['about']}</small></summary><div>"
         f'<div class="l-inline-form"><label class="l-grow">{said["folder"]}'
         f'<input type="text" data-image-folder spellcheck="false" '
         f'placeholder="{said["folder_hint"]}"></label>'

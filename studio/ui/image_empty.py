@@ -10,10 +10,11 @@ from studio.core.errors import StudioError
 from studio.core.settings import ROOT
 from studio.core.spec import State
 from studio.planner.image_result import ImagePlan
+from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
-from studio.ui.image_rungs import title
-from studio.ui.image_state import WorkerState, about
+from studio.ui.image_rungs import about, title
+from studio.ui.image_state import WorkerState
 from studio.ui.image_workers import ENGINE
 from studio.ui.sentences import translate
 
@@ -93,22 +94,46 @@ def _rank(offer: Offer) -> tuple[bool, float]:
 
 
 def _offer(lang: str, offer: Offer) -> str:
-    """Return a recipe as a card that starts it, or that says why it cannot be started here."""
+    """Return a recipe as a card: what its plan says, starting it, and its ladder beside the form.
+
+    One that does not fit says what it lacks, and has the ladder all the same: another machine, a
+    smaller size or quantization are chosen there.
+    """
     recipe, plan = offer.recipe, offer.plan
     head = f"<b>{w.esc(recipe.title[lang])}</b><span>{w.esc(recipe.about[lang])}</span>"
-    if plan is None or not plan.fits or plan.first is None:
-        said = say(lang, "image.empty.no_room")
-        return f'<div class="l-pick l-img-start">{head}{w.tag(said, tone="warn")}</div>'
-    time = say(
-        lang,
-        "image.empty.expected",
-        time=about(lang, plan.first.picture_s),
-        rung=title(lang, plan.chosen),
+    ladder = (
+        f'<button type="button" class="l-button small" data-image-plan="{w.esc(recipe.name)}">'
+        f"{w.icon('layers')}<span>{w.esc(say(lang, 'image.empty.ladder'))}</span></button>"
+    )
+    first = plan.first if plan is not None and plan.fits else None
+    if plan is None or first is None:
+        why = _lacks(lang, plan)
+        told = f"<small>{w.esc(why)}</small>" if why else ""
+        said = w.tag(say(lang, "image.empty.no_room"), tone="warn")
+        return (
+            f'<div class="l-pick l-img-start">{head}{said}{told}'
+            f'<div class="l-actions">{ladder}</div></div>'
+        )
+    rung, time = title(lang, plan.chosen), about(lang, first.picture_s)
+    said = say(lang, "image.empty.expected", time=time, rung=rung)
+    takes = translate(lang, first.why)
+    if plan.download_bytes:
+        fetched = say(lang, "image.empty.download", size=units.size(plan.download_bytes))
+        takes = f"{takes} {fetched}"
+    start = w.action(
+        say(lang, "image.empty.start"), "start", recipe.name, icon_name="play", kind="primary small"
     )
     return (
-        f'<button type="button" class="l-pick l-img-start" data-act="start" '
-        f'data-value="{w.esc(recipe.name)}">{head}<em>{w.icon("play")}{w.esc(time)}</em></button>'
+        f'<div class="l-pick l-img-start">{head}<em>{w.esc(said)}</em>'
+        f"<small>{w.esc(takes)}</small>"
+        f'<div class="l-actions">{start}{ladder}</div></div>'
     )
+
+
+def _lacks(lang: str, plan: ImagePlan | None) -> str:
+    """Return what the least demanding rung lacks; empty where nothing could be worked out."""
+    least = [rung for rung in plan.rungs if rung.host_bytes] if plan else []
+    return translate(lang, least[-1].why) if least else ""
 
 
 def _address(lang: str) -> str:

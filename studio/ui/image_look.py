@@ -32,6 +32,8 @@ STATES = {
     "cancelled": State.STOPPED,
 }
 """A job's state in the words of runs, which have their colours and drawings."""
+ROUNDED = 0.08
+"""Share by which a result's shape differs from its picture's where it was meant to be the same."""
 STAGES = ("encoding", "running", "decoding")
 
 
@@ -155,13 +157,14 @@ def _finished(lang: str, look: Look, variant: int, curl: str) -> str:
 def _slider(lang: str, item: Item, variant: int) -> str:
     width, height = shape(item)
     before, after = (w.esc(say(lang, f"image.{name}")) for name in ("before", "after"))
+    fitted = " l-fitted" if _nearly(item, width / height) else ""
     label = w.esc(say(lang, "image.compare"))
     full = w.esc(say(lang, "image.full"))
     result = address(item, item.out[variant])
     return (
         f'<div class="l-img-view l-img-slider" style="--w:{width};--h:{height}" data-image-slider>'
         f'<img src="{result}" alt="{after}" draggable="false">'
-        f'<img class="l-img-was" src="{address(item, "before-0.png")}" alt="{before}" '
+        f'<img class="l-img-was{fitted}" src="{address(item, "before-0.png")}" alt="{before}" '
         f'draggable="false"><i class="l-img-cut" aria-hidden="true">{w.icon("left")}'
         f"{w.icon('right')}</i><b>{before}</b><b>{after}</b>"
         f'<input type="range" min="0" max="100" step="1" value="50" data-image-cut '
@@ -169,6 +172,12 @@ def _slider(lang: str, item: Item, variant: int) -> str:
         f'<a class="l-img-full" href="{result}" target="_blank" rel="noopener" title="{full}" '
         f'aria-label="{full}">{w.icon("external")}</a></div>'
     )
+
+
+def _nearly(item: Item, ratio: float) -> bool:
+    """Tell whether only rounding to whole patches made the result another shape than its source."""
+    width, height = item.asked.size_before or (0, 0)
+    return bool(height) and abs(width / height / ratio - 1) < ROUNDED
 
 
 def _variants(lang: str, item: Item, chosen: int) -> str:
@@ -249,6 +258,8 @@ def _timing(lang: str, look: Look) -> str:
     text = say(lang, "image.time.total", s=seconds(total))
     if parts:
         listed = reduce(lambda a, b: say(lang, "image.time.comma", a=a, b=b), parts)
+        if (made := len(look.item.out)) > 1:
+            listed = say(lang, "image.time.each", parts=listed, n=made)
         text = say(lang, "image.time.of", total=text, parts=listed)
     cards = [_number(size) for size in look.job.peaks.get("cards") or ()]
     peak = [size for size in cards if size]
@@ -293,10 +304,18 @@ def _without(lang: str, look: Look) -> str:
 def _head(lang: str, look: Look, side: str) -> str:
     state = STATES.get(look.job.state, State.RUNNING)
     return (
-        f'<header class="l-img-head">{w.badge(lang, state)}'
+        f'<header class="l-img-head">{_badge(lang, look.job.state, state)}'
         f'<span title="{w.esc(look.item.settings.prompt)}">{w.esc(look.item.settings.prompt)}'
         f"</span>{side}</header>"
     )
+
+
+def _badge(lang: str, told: str, state: State) -> str:
+    """Return the state with its colour; a person's own cancelling is not called a stop."""
+    if told != "cancelled":
+        return w.badge(lang, state)
+    word = w.esc(say(lang, "image.state_cancelled"))
+    return f'<span class="l-badge l-{state}">{w.icon("square")}{word}</span>'
 
 
 def _notes(lang: str, notes: Sequence[str]) -> str:

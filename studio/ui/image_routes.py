@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from studio.chat.desk import Person
 from studio.core.errors import NotFound, StudioError
+from studio.engines.workers.image_edit.ordinary import MEGAPIXEL
 from studio.images.desk import ImageDesk, Look
 from studio.images.request import EditInvalid, size_of
 from studio.ui import image_batch, image_desk, image_empty, image_gallery, image_look, image_state
@@ -99,6 +100,7 @@ class ImageViews:
             "ready": state.ready,
             "steps": state.steps,
             "cfg": state.cfg,
+            "megapixels": f"{state.ordinary.pixels / MEGAPIXEL:.2g}",
             "loras": list(state.loras),
         }
 
@@ -190,7 +192,7 @@ def _wish(request: Request) -> Wish:
         except ValueError:
             return None
 
-    pixels = image_state.MEGAPIXEL
+    pixels = None
     if asked.get("size", "auto") != "auto":
         try:
             width, height = size_of(asked["size"])

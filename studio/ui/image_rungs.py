@@ -108,6 +108,11 @@ def span(lang: str, seconds: float | None) -> str:
     return units.duration(lang, round(seconds / 60) * 60)
 
 
+def about(lang: str, seconds: float) -> str:
+    """Return an expected time, no more exact than it is known."""
+    return span(lang, seconds) if seconds >= 10 else f"{max(seconds, 0.1):.1f} s"
+
+
 # pieces -----------------------------------------------------------------------------------------
 
 

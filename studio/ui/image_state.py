@@ -5,16 +5,17 @@ Shown beside the button, for guests as well; so it says nothing of machines, pat
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from studio.chat.desk import Person
 from studio.core.errors import NotFound, StudioError
 from studio.core.spec import Endpoint, State
+from studio.engines.workers.image_edit.ordinary import Ordinary
 from studio.images.desk import ImageDesk
 from studio.ui import widgets as w
 from studio.ui.i18n import say
-from studio.ui.image_rungs import span, title
+from studio.ui.image_rungs import about, title
 from studio.ui.image_workers import ENGINE
 from studio.ui.recent import Recent
 from studio.ui.sentences import translate
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 FRESH_S = 2.0
-MEGAPIXEL = 1024 * 1024
 STEPS, CFG = 40, 4.0
 """What a worker takes by itself when nothing tells otherwise."""
 
@@ -36,8 +36,8 @@ class Wish:
     steps: int | None = None
     cfg: float | None = None
     variants: int = 1
-    pixels: int = MEGAPIXEL
-    """Of the result."""
+    pixels: int | None = None
+    """Of the result; None for what the worker makes when nobody says."""
     pictures: int = 1
     """Pictures that are given."""
 
@@ -55,11 +55,11 @@ class WorkerState:
     waiting: int = 0
     """Edits in line, the one at work included."""
     step_s: float | None = None
-    """Of one step with true CFG, one picture in and one out, a megapixel each."""
+    """Of one step of an ordinary edit."""
     encode_s: float = 0.0
     decode_s: float = 0.0
-    reference_pixels: int = MEGAPIXEL
-    """Area that each given picture is resized to."""
+    ordinary: Ordinary = field(default_factory=Ordinary)
+    """The edit whose seconds these are."""
     steps: int = STEPS
     cfg: float = CFG
     loras: tuple[str, ...] = ()
@@ -72,15 +72,20 @@ class WorkerState:
     def seconds(self, wish: Wish) -> float | None:
         """Return how long an edit will take once it is its turn; None when nobody knows.
 
-        Counted in tokens and forwards, as the worker itself does.
+        Weighed as the worker itself does.
         """
         if self.step_s is None:
             return None
         cfg = self.cfg if wish.cfg is None else wish.cfg
-        tokens = wish.pixels + wish.pictures * self.reference_pixels
-        step = self.step_s * (2 if cfg > 1 else 1) * tokens / (4 * MEGAPIXEL)
-        each = (wish.steps or self.steps) * step + self.decode_s
-        return self.encode_s + wish.variants * each
+        asked = {
+            "pixels": wish.pixels or self.ordinary.pixels,
+            "pictures": wish.pictures,
+            "guided": cfg > 1,
+        }
+        step = self.step_s * self.ordinary.weight("step", **asked)
+        decode = self.decode_s * self.ordinary.weight("decode", **asked)
+        encode = self.encode_s * self.ordinary.weight("encode", **asked)
+        return encode + wish.variants * ((wish.steps or self.steps) * step + decode)
 
 
 class WorkerStates:
@@ -104,7 +109,7 @@ class WorkerStates:
             "endpoint": endpoint,
             "steps": int(config.get("num_inference_steps") or STEPS),
             "cfg": float(config.get("true_cfg_scale") or CFG),
-            "reference_pixels": int(config.get("reference_pixels") or MEGAPIXEL),
+            "ordinary": Ordinary.of(config),
             "loras": tuple(_name(text) for text in config.get("loras") or ()),
         }
         if config.get("lightning"):
@@ -146,11 +151,6 @@ def line(lang: str, state: WorkerState, wish: Wish) -> str:
         f'<p class="l-img-who" title="{w.esc(why)}">{time}<span>{told}</span>'
         f"<small>{w.esc(why)}</small></p>"
     )
-
-
-def about(lang: str, seconds: float) -> str:
-    """Return an expected time, no more exact than it is known."""
-    return span(lang, seconds) if seconds >= 10 else f"{max(seconds, 0.1):.1f} s"
 
 
 # inside -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from studio.ui import runview
 from studio.ui import widgets as w
 from studio.ui.form import Extras
 from studio.ui.i18n import lang_of, say
-from studio.ui.image_rungs import span, title
+from studio.ui.image_rungs import about, title
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
 from studio.ui.sentences import translate
@@ -108,7 +108,7 @@ class Workers:
         if told.rung:
             facts.append(w.tag(title(lang, told.rung), tone="accent", icon_name="layers"))
         if told.picture_s is not None:
-            time = say(lang, "imageworker.a_picture", time=f"≈ {span(lang, told.picture_s)}")
+            time = say(lang, "imageworker.a_picture", time=f"≈ {about(lang, told.picture_s)}")
             facts.append(f'<span class="l-muted">{w.esc(time)}</span>')
         elif run.state is State.QUEUED and run.reason:
             facts.append(f'<span class="l-muted">{w.esc(translate(lang, run.reason))}</span>')

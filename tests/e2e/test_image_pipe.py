@@ -128,8 +128,18 @@ def test_an_empty_mask_and_no_steps_are_errors_and_it_lives(pipe: Pipe, plain: n
     Image.new("L", (20, 20), 0).save(pipe.folder / "empty.png")
     assert "empty" in pipe.edit(mask=str(pipe.folder / "empty.png"))["message"]
     assert "one step" in pipe.edit(steps=0)["message"]
-    assert "not loaded" in pipe.edit(loras={"nobody": 1.0})["message"]
+    refused = pipe.edit(loras={"nobody": 1.0})
+    assert "not loaded" in refused["message"] and refused["bad"]
     assert pipe.edit(pictures=[str(pipe.folder / "nowhere.png")])["event"] == "error"
+    assert far(pipe.picture_of(pipe.edit()), plain) == 0
+
+
+def test_a_prompt_longer_than_the_models_positions_is_refused(
+    pipe: Pipe, plain: np.ndarray
+) -> None:
+    for words in ({"prompt": "长" * 1400}, {"prompt": "x" * 4090}, {"negative_prompt": "y" * 9000}):
+        refused = pipe.edit(**words)
+        assert refused["event"] == "error" and "tokens" in refused["message"], words
     assert far(pipe.picture_of(pipe.edit()), plain) == 0
 
 

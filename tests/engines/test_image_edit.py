@@ -183,6 +183,9 @@ def test_what_it_offers() -> None:
     assert [step.signal for step in engine.stop(own)] == ["SIGTERM", "SIGTERM"]
     need = engine.imaging(config(lightning="/l", lightning_steps=4, gguf="/q.gguf"))
     assert (need.num_inference_steps, need.cfg, need.gguf) == (4, False, "/q.gguf")
+    assert (need.width, need.height) == (1024, 1024)
+    small = engine.imaging(config(default_pixels=384 * 384))
+    assert (small.width, small.height, small.reference_pixels) == (384, 384, 1024 * 1024)
 
 
 # check ------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """A pipe of the image editor without a model: same words, pictures of one colour.
 
 The prompt says what goes wrong: `oom:fp8@2` runs out of memory on that rung at step 2 (several:
-`oom:whole@1,fp8@2`), `crash`, `kill`, `refuse`, `noise`, `garble`, `slow`. FAKE_IMAGE_LOAD says
-what goes wrong while loading: `oom:whole`, `kill:whole`, `crash`, `hang`. FAKE_IMAGE_RUNGS names
-the ladder.
+`oom:whole@1,fp8@2`), `crash`, `kill`, `refuse`, `bad`, `noise`, `garble`, `slow`. FAKE_IMAGE_LOAD
+says what goes wrong while loading: `oom:whole`, `kill:whole`, `crash`, `hang`. FAKE_IMAGE_RUNGS
+names the ladder.
 """
 
 import argparse
@@ -51,6 +51,8 @@ def edit(job, told):
     broken = dict(pair.split("@") for pair in faults(words, "oom"))
     if "refuse" in words:
         return say("error", job=job, message="The pipeline wants more.", hint="Give it more.")
+    if "bad" in words:
+        return say("error", job=job, message="There is no such thing.", hint="", bad=True)
     if "garble" in words:
         return say("done", job=job)
     if "noise" in words:

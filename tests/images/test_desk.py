@@ -85,8 +85,8 @@ def test_several_pictures_and_a_mask(desk: ImageDesk, worker: StandIn) -> None:
     [
         (asking(" "), "The prompt is empty."),
         (asking("x" * 9000), "The prompt has 9000 characters"),
-        (asking(num_inference_steps=0), "num_inference_steps = 0 is out of bounds: use 1 to 200."),
-        (asking(n=99), "n = 99 is out of bounds"),
+        (asking(num_inference_steps=1), "num_inference_steps is 1; it goes from 2 to 200."),
+        (asking(n=99), "n is 99; it goes from 1 to 8."),
         (asking(size="big"), "'big' is no size."),
         (asking(size="1000x1000"), "both sides have to be multiples of 16"),
         (asking(size="9008x9008"), "more than 4.2 megapixels"),

@@ -127,6 +127,19 @@ def test_a_rung_that_cannot_be_is_refused_with_its_reason() -> None:
     assert found.values["why"] == "It needs two cards, and there is one."
 
 
+@pytest.mark.parametrize("settings", [{}, {"device": "cuda"}, {"compile": True}])
+def test_without_a_card_it_says_so_and_shows_the_cpu(settings: dict[str, Any]) -> None:
+    """A recipe for one or two cards, planned on a machine that has none."""
+    found = plan(host=14, **settings)
+    assert (found.fits, found.chosen, found.reason) == (False, "", "image_no_card")
+    on_cpu = [rung for rung in found.rungs if rung.name in ("cpu", "cpu-fp8")]
+    assert all(rung.why and "needs a card" not in rung.why for rung in on_cpu)
+    assert plan(host=122).chosen == "cpu"
+    forced = plan(host=122, rung="split")
+    assert forced.reason == "image_refused"
+    assert forced.values["why"] == "It needs a card, and there is none."
+
+
 def test_advice_is_worked_out_again() -> None:
     found = plan(rtx4090(), host=30, allow_quantized=False)
     assert (found.fits, found.reason) == (False, "image_none")

@@ -33,6 +33,7 @@ NEVER_SHOWN = {
     "studio/data_cli.py",
     "studio/export_cli.py",
     "studio/image_cli.py",
+    "studio/image_results.py",
     "studio/replicas_cli.py",
     "studio/serve_cli.py",
     "studio/terminal.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from images.stand_in import png
@@ -13,6 +14,10 @@ from studio.chat.desk import Person
 from studio.core.errors import NotFound
 from studio.core.settings import Settings
 from studio.core.spec import Endpoint
+from studio.engines.workers.image_edit.asked import Defaults, check
+from studio.engines.workers.image_edit.estimates import Estimates
+from studio.engines.workers.image_edit.job import Job as FrontJob
+from studio.engines.workers.image_edit.ordinary import Ordinary
 from studio.images.client import Job
 from studio.images.desk import ImageDesk, Look
 from studio.images.item import Asked, End, Fault, Item, ItemState
@@ -22,6 +27,7 @@ from studio.ui import image_state, image_tray
 from studio.ui.image_desk import EXAMPLES, SIZES, desk
 from studio.ui.image_empty import empty, offers
 from studio.ui.image_gallery import gallery_html
+from studio.ui.image_ladder import read_told
 from studio.ui.image_look import look_html, seconds, shape
 from studio.ui.image_samples import SAMPLES, sample
 from studio.ui.image_state import Wish, WorkerState
@@ -62,6 +68,9 @@ def test_where_the_time_went_is_one_line() -> None:
     said = html(done, state="done", steps=40, timings=times, peaks=peaks)
     assert "24.1 s: encode 0.9, 40 steps at 0.57, decode 0.4; peak 21.3 GiB" in said
     assert "seed 7 · true CFG 4" in said and EVIL not in said
+    two = item(ItemState.DONE, num_out=2, steps=40, seeds=(7, 8), rung="fp8")
+    said = html(two, state="done", steps=40, timings={**times, "total_s": 47.3})
+    assert "decode 0.4; steps and decoding 2 times" in said
     bare = html(done, state="done", elapsed_s=24.1)
     assert "24.1 s</p>" in bare, "a server that tells nothing of its stages"
 
@@ -93,6 +102,19 @@ def test_a_server_without_jobs_does_not_tell_how_far_it_is() -> None:
     assert "it does not tell how far it is" in html(item(), tells=False, state="running")
 
 
+def test_before_lies_exactly_under_a_result_of_nearly_its_shape() -> None:
+    """A side rounded to whole patches must not leave a strip beside the picture."""
+    near = {"num_out": 1, "size_out": (1376, 768)}
+    assert "l-img-was l-fitted" in html(item(ItemState.DONE, **near), state="done")
+    square = {"num_out": 1, "size_out": (1024, 1024)}
+    assert "l-fitted" not in html(item(ItemState.DONE, **square), state="done")
+
+
+def test_what_a_person_cancelled_is_called_so() -> None:
+    said = html(item(ItemState.CANCELLED), state="cancelled")
+    assert "Cancelled</span>" in said and "Stopped" not in said
+
+
 def test_a_failure_has_a_cause_and_a_way_on() -> None:
     fault = Fault(message="Out of memory.", hint="Ask for a smaller size.")
     page = html(item(ItemState.FAILED, error=fault), state="failed", error=fault.model_dump())
@@ -119,7 +141,47 @@ def test_expected_seconds_follow_what_is_asked() -> None:
     assert state.seconds(Wish(steps=4)) == 2 + 4 * 0.5 + 1
     three = state.seconds(Wish(pictures=3))
     assert three == 2 + 40 * 0.5 * 2 + 1, "every picture adds its tokens"
+    assert state.seconds(Wish(pixels=512 * 512)) == 2 + 40 * 0.5 * 0.625 + 0.25, "by its area"
     assert WorkerState(endpoint=ENDPOINT).seconds(Wish()) is None
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"num_inference_steps": 4, "reference_pixels": 16384, "default_pixels": 147456},
+        {"lightning": "l.safetensors", "lightning_steps": 8},
+        {"true_cfg_scale": 1.0, "max_pixels": 512 * 512},
+    ],
+    ids=["as-it-is", "small", "lightning", "no-cfg"],
+)
+@pytest.mark.parametrize("measured", [False, True])
+def test_page_and_worker_say_the_same_seconds(settings: dict[str, Any], *, measured: bool) -> None:
+    """The page by what is asked, the worker's strip by its ladder, the front for a job."""
+    ordinary, defaults = Ordinary.of(settings), Defaults.of(settings)
+    steps = defaults.num_inference_steps
+    row = {"rung": "fp8", "encode_s": 2.0, "step_s": 0.5, "decode_s": 1.0}
+    row["picture_s"] = 3.0 + steps * 0.5
+    if measured:
+        row |= {"measured_encode_s": 1.0, "measured_step_s": 0.4, "measured_decode_s": 3.0}
+    told = {"rung": "fp8", "ladder": [row]}
+    state = WorkerState(
+        endpoint=ENDPOINT,
+        ordinary=ordinary,
+        steps=steps,
+        cfg=defaults.true_cfg_scale,
+        **image_state._from_ladder(told),
+    )
+    strip = read_told(told).picture_s
+    assert strip == pytest.approx(4.0 + steps * 0.4 if measured else row["picture_s"])
+    assert state.seconds(Wish()) == pytest.approx(strip)
+    estimates = Estimates(ordinary)
+    estimates.expect([row | {k.removeprefix("measured_"): v for k, v in row.items()}])
+    asked = check({"prompt": "x"}, defaults)
+    job = FrontJob(
+        Path("jobs"), asked, (ordinary.side, ordinary.side), num_pictures=1, masked=False
+    )
+    assert estimates.seconds(job, "fp8") == pytest.approx(strip)
 
 
 def test_the_line_says_why_and_who_waits() -> None:
@@ -137,6 +199,8 @@ def test_without_a_worker_an_operator_is_offered_what_fits(settings: Settings) -
     assert found[0].recipe.name == "diffusers/smoke" and found[0].fits
     page = empty("en", studio, WorkerState(), Person("ann"))
     assert 'data-value="diffusers/smoke"' in page and "data-image-address" in page
+    assert page.count("data-image-plan=") == len(found) >= 2, "what does not fit has a ladder, too"
+    assert "GiB" in page, "each says what it takes, or what it lacks"
     guest = empty("en", studio, WorkerState(), Person("guest gus", guest=True))
     assert "The demo is not started yet" in guest and "data-act" not in guest
 

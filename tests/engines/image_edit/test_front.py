@@ -9,6 +9,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -45,6 +46,40 @@ def test_an_edit_is_answered_as_openai_does(tmp_path: Path) -> None:
             first, second = (opened(base64.b64decode(row["b64_json"])) for row in told["data"])
             assert first.size == second.size == (96, 64)
             assert first.getpixel((0, 0)) == (7, 8, 128) and second.getpixel((0, 0))[0] == 8
+
+    asyncio.run(edit())
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"default_pixels": 96 * 96}, (96, 96)),
+        ({"default_pixels": 512 * 512}, (128, 128)),  # max_pixels holds for it as well
+        ({"max_pixels": 2 * 2**20}, (1024, 1024)),
+    ],
+    ids=["usual", "capped", "megapixel"],
+)
+def test_a_request_without_a_size_has_the_usual_area(
+    tmp_path: Path, settings: dict[str, Any], size: tuple[int, int]
+) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path, **settings) as worker:
+            for said in ({}, {"size": "auto"}):
+                job = await worker.submit("make it blue", **said)
+                told = await worker.until(job, "done")
+                assert told["settings"]["size"] == "x".join(map(str, size))
+            larger = await worker.submit("make it blue", size="128x128")
+            assert (await worker.until(larger, "done"))["settings"]["size"] == "128x128"
+
+    asyncio.run(edit())
+
+
+def test_an_encoding_that_was_kept_says_nothing_of_a_new_one(tmp_path: Path) -> None:
+    async def edit() -> None:
+        async with serving(tmp_path) as worker:
+            await worker.until(await worker.submit("make it blue"), "done")
+            row = (await worker.http.get("/ladder")).json()["ladder"][0]
+            assert row["measured_decode_s"] > 0 and "measured_encode_s" not in row
 
     asyncio.run(edit())
 
@@ -154,6 +189,11 @@ def test_the_pipe_may_refuse_and_lives_on(tmp_path: Path) -> None:
             answer = await worker.post("refuse this")
             assert answer.status_code == 500
             assert answer.json()["error"]["message"] == "The pipeline wants more. Give it more."
+            answer = await worker.post("a bad setting")
+            assert answer.status_code == 400
+            told = answer.json()["error"]
+            assert told["type"] == "invalid_request_error"
+            assert told["message"] == "There is no such thing."
             assert (await worker.post("now noise")).status_code == 200
             assert worker.front.keeper.pid == pid
 

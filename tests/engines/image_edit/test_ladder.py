@@ -338,7 +338,7 @@ def test_a_small_picture_says_little_about_large_ones() -> None:
     tiny = read_sizes(ROOT / "assets/models/tiny-qwen-image-edit")
     told = {"step_s": 0.135, "work": Work(width=128, height=128, reference_pixels=16384).as_dict()}
     found = ladder(machine(host=10), tiny, worked=Worked(seconds={"cpu": told}))
-    assert 0.135 < found["cpu"].seconds.step_s < 1.0
+    assert 0.135 < found["cpu"].seconds.step_s < 2.0
 
 
 # seconds ----------------------------------------------------------------------------------------
@@ -361,19 +361,61 @@ def test_seconds_are_those_measured_on_an_h200() -> None:
         ({"rung": "groups"}, 23.64, 0.841, [22.9], 37.4),
         ({"rung": "split"}, 23.64, 0.676, [22.95, 20.55], 16.7),
         ({"rung": "fp8"}, 23.64, 0.862, [23.19, 14.46], 3.3),
+        ({"rung": "whole", "compiled": True}, 999, 0.603, [56.9], 8.2),
+        ({"rung": "fp8", "compiled": True}, 23.64, 0.469, [19.88], 22.7),
+        ({"rung": "nf4"}, 15.5, 0.812, [14.38], 16.5),
     ],
-    ids=["whole", "fp8", "groups", "split", "fp8-two"],
+    ids=[
+        *("whole", "fp8", "groups", "split", "fp8-two"),
+        *("whole-compiled", "fp8-compiled", "nf4"),
+    ],
 )
 def test_the_plan_beside_what_an_h200_did(
     settings: dict[str, Any], limit: float, step_s: float, gib: list[float], host_gib: float
 ) -> None:
-    """Random weights of the true shape, true CFG, cards held to `limit` GiB (2026-11-21)."""
+    """Random weights of the true shape, true CFG, cards held to `limit` GiB (2026-11-21).
+
+    Close to its limit cuDNN decodes with less memory, hence the 8 % of nf4.
+    """
     ask = Ask(**{"work": AUTO, **settings})
     rung = choose(rungs(SIZES, machine(H200, len(gib), limit=limit), ask), ask)
     assert rung.seconds.step_s == pytest.approx(step_s, rel=0.06)
     for need, peak in zip(rung.cards, gib, strict=True):
-        assert 0.99 <= need.bytes / GIB / peak < 1.06
+        assert 0.99 <= need.bytes / GIB / peak < 1.08
     assert 0.97 <= rung.host_bytes / GIB / host_gib < 1.3
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "step_s"),
+    [
+        ({"rung": "whole"}, 999, 0.383),
+        ({"rung": "whole", "compiled": True}, 999, 0.307),
+        ({"rung": "fp8", "compiled": True}, 23.64, 0.234),
+        ({"rung": "nf4"}, 15.5, 0.405),
+    ],
+    ids=["whole", "whole-compiled", "fp8-compiled", "nf4"],
+)
+def test_steps_without_cfg_beside_what_an_h200_did(
+    settings: dict[str, Any], limit: float, step_s: float
+) -> None:
+    ask = Ask(**{"work": replace(AUTO, cfg=False), **settings})
+    rung = choose(rungs(SIZES, machine(H200, limit=limit), ask), ask)
+    assert rung.seconds.step_s == pytest.approx(step_s, rel=0.06)
+    assert rung.streamed_blocks == 0
+
+
+def test_the_tiny_model_beside_what_a_cpu_did() -> None:
+    """Two cores in float32, three sizes: a step, and a decoding with its PNG (2026-11-21)."""
+    tiny = read_sizes(ROOT / "assets/models/tiny-qwen-image-edit")
+    on = replace(machine(host=20), cores=2)
+    small = replace(AUTO, steps=4, reference_pixels=16384, condition_pixels=12544)
+    for side, step_s, decode_s in ((1024, 0.69, 3.6), (512, 0.106, 1.2)):
+        work = replace(small, width=side, height=side)
+        told = ladder(on, tiny, work=work, dtype="float32")["cpu"].seconds
+        assert told.step_s == pytest.approx(step_s, rel=0.25, abs=0.05)  # launches are left out
+        assert decode_s / 1.6 < told.decode_s < 1.6 * decode_s
+    real = ladder(on, work=small, dtype="float32")["cpu"].seconds
+    assert real.decode_s > 15 * told.decode_s
 
 
 def test_an_unknown_card_and_a_faster_one() -> None:

@@ -93,6 +93,8 @@ def failure(job: Job) -> Refused:
     if job.state == "cancelled" and job.error is None:
         return Refused(409, "The job was cancelled.", code="cancelled")
     told = job.error or {"message": "The job failed.", "hint": ""}
+    if job.bad:
+        return Refused(400, told["message"], hint=told["hint"])
     status = 503 if job.state == "cancelled" else 500
     return Refused(status, told["message"], hint=told["hint"], code=f"job_{job.state}")
 

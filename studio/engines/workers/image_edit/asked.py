@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .intake import OPERATOR
+from .ordinary import MEGAPIXEL, Ordinary
 from .refused import Refused
 
 MOST_VARIANTS = 10
@@ -50,6 +51,8 @@ class Defaults:
     """One step is black without Lightning: the scheduler stretches its steps to `shift_terminal`
     and divides by nought (diffusers 0.42, `stretch_shift_to_terminal`)."""
     true_cfg_scale: float = 4.0
+    default_pixels: int = MEGAPIXEL
+    """Area of a result when nobody says."""
     max_pixels: int = 4 * 2**20
     models: tuple[str, ...] = ()
     """Names by which clients may call the model; empty: any."""
@@ -72,6 +75,7 @@ class Defaults:
             num_inference_steps=int(steps),
             least_steps=least,
             true_cfg_scale=float(cfg),
+            default_pixels=Ordinary.of(settings).pixels,
             max_pixels=int(settings.get("max_pixels") or cls.max_pixels),
             models=tuple(dict.fromkeys(name for name in names if name)),
             loras=tuple(

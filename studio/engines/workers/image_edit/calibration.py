@@ -41,8 +41,9 @@ PIPE_CUDA_BYTES = 2600 * MIB
 """A process with torch, diffusers and the pipeline without weights: 0.53 GB on a CPU with the tiny
 model, 2.2 GiB with CUDA."""
 FRONT_BYTES = 100 * MIB
-COMPILE_BYTES = 5 * GIB
-"""The processes that compile blocks: 22.8 GiB in all where 17.9 were planned without them."""
+COMPILE_BYTES = int(5.6 * GIB)
+"""The processes that compile blocks: 8.2 and 22.7 GiB in all where the pipe itself held 2.2 and
+16.6."""
 HOST_RESERVE_BYTES = 1 * GIB
 """Left for everything else of the machine."""
 LOAD_BYTES = 1 * GIB
@@ -59,13 +60,16 @@ with 33 of 60 of them streamed."""
 SPLIT_CFG = 0.87
 """Time of a step's two passes when blocks lie on two cards: one pass begins on the first card while
 the other ends on the second: 0.676 s a step (0.391 without CFG) on two H200."""
-COMPILED_LINEAR = 0.68
-"""Time of everything but attention when the blocks are compiled: a pass takes 0.306 s."""
-PRODUCT_LINEAR = {False: 1.10, True: 0.46}
-"""The same with matrix products in fp8: plain 0.408 s a pass; compiled 0.247 s (torchao's)."""
-WIDENING = {"fp8": 26.0, "int8": 37.0, "nf4": 50.0, "gguf": 50.0}
+COMPILED_LINEAR = 0.69
+"""Time of everything but attention when the blocks are compiled: 0.603 s a step with CFG, 0.307
+without. Compiling took 6 s once, at the first step."""
+PRODUCT_LINEAR = {False: 1.10, True: 0.435}
+"""The same with matrix products in fp8: plain 0.408 s a pass; compiled 0.469 s a step with CFG,
+0.234 without, all blocks on a card held to 23.64 GiB (10 s once to compile)."""
+WIDENING = {"fp8": 26.0, "int8": 37.0, "nf4": 9.0, "gguf": 50.0}
 """Bytes of card memory moved per stored byte when weights are widened before every pass: 0.113 s
-for fp8 and 0.158 s for int8 on an H200; the last two are not measured."""
+for fp8, 0.158 s for int8 and 0.022 s for nf4 (bitsandbytes: 0.812 s a step with CFG, 0.405 without)
+on an H200; gguf is not measured."""
 PCIE_SHARE = 0.86
 """Share of PCIe's nominal rate that copies from pinned memory reach: 51.6 GiB/s of 64 GB/s."""
 PAGEABLE_SHARE = 0.15
@@ -74,15 +78,25 @@ PIN_BYTES_PER_S = 0.95 * GIB
 """How fast weights get into pinned host memory, once, while loading: 36 GiB in 37 to 45 s."""
 PRODUCT_FROM = 8.9
 """Compute capability from which cards multiply in fp8."""
-VAE_S_PER_MPIXEL = {False: (0.045, 0.068), True: (0.195, 0.394)}
-"""Encoding and decoding of 2**20 pixels, without and with tiles, at `VAE_TFLOPS`."""
+VAE_S_PER_MPIXEL = {False: (0.045, 0.068), True: (0.195, 0.6)}
+"""Encoding and decoding of 2**20 pixels, without and with tiles, at `VAE_TFLOPS`: whole edits spent
+0.23 to 0.30 s and 0.78 to 0.93 s on the end, `DECODE_BASE_S` included."""
 VAE_TFLOPS, VAE_PARAMS = 435.0, 126_892_531
 """What an H200 reaches in a pass, and the numbers of that VAE; its seconds are scaled by both."""
-CPU_GFLOPS = {"amx_bf16": 400.0, "avx512_bf16": 145.0, "avx512f": 45.0, "avx2": 25.0, "": 4.0}
+VAE_CPU_TFLOP = {False: (8.4, 13.6), True: (12.2, 24.5)}
+"""The same on a CPU, as work of `cpu_gflops`: 256 x 256 took two cores 3.06 and 4.91 s in float32,
+1.40 and 2.29 s in bfloat16 (torch 2.13, 2026-11-21)."""
+VAE_CPU_NARROW = 0.4
+"""Power of the VAE's numbers that its seconds go by on a CPU, where narrow convolutions wait for
+memory: a megapixel took the tiny VAE of 61,767 numbers 2.13 and 3.50 s in float32."""
+CPU_GFLOPS = {"amx_bf16": 400.0, "avx512_bf16": 200.0, "avx512f": 45.0, "avx2": 25.0, "": 4.0}
 CPU_FLOAT32_GFLOPS = {"avx512f": 80.0, "avx2": 40.0, "": 6.0}
 """Throughput of one core in bfloat16 and float32, by what the processor can do. Measured with
-torch 2.13 on one core of an EPYC with avx512_bf16: products of 3072 x 3072 215 and 93, attention
-89 (2026-11-21); the others are guesses."""
+torch 2.13 on one core of an EPYC with avx512_bf16: products of 3072 x 3072 215 and 93
+(2026-11-21); the others are guesses."""
+CPU_SCORE_S = 2.0e-9
+"""Seconds of one core for one pair of tokens in one head of attention, besides its products: 5.8
+in all with heads of 128 in bfloat16, 2.4 with those of 16 in float32 (same machine)."""
 CPU_WIDENED_PER_S = 0.23e9
 """Numbers a core widens from fp8 to bfloat16 in a second (same machine)."""
 FIXED_S, FIXED_CPU_S, FIXED_END_S = 0.005, 0.1, 0.3
@@ -92,7 +106,7 @@ DISK_BYTES_PER_S = 1.5e9
 """Reading of weight files from a local SSD; a second start finds them in the page cache."""
 IMPORT_S = 8.0
 """Imports of torch, transformers and diffusers, before loading begins."""
-ENCODE_BASE_S, DECODE_BASE_S = 0.2, 0.3
+ENCODE_BASE_S, DECODE_BASE_S = 0.2, 0.2
 """Reading and resizing pictures before a step, writing one of a megapixel after the last."""
 DUMMY_BYTES_PER_S = 20e9
 DUMMY_CPU_BYTES_PER_S = 1.0e9

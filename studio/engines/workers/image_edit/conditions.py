@@ -21,6 +21,9 @@ from .loading import Loaded
 Prompt = tuple[torch.Tensor, torch.Tensor]
 """Embeddings (1 x length x width) and their mask (1 x length)."""
 MEGAPIXEL = 1024 * 1024
+POSITIONS = 4096
+"""Where the transformer's table of positions ends (diffusers' QwenEmbedRope); half of the longest
+side's patches come first, then the prompt."""
 
 
 class Conditions:
@@ -65,6 +68,15 @@ class Conditions:
             kept = embeds.cpu(), mask.cpu()
             self._prompts.put(key, kept)
         return (kept[0].to(self._device), kept[1].to(self._device)), hit
+
+    def room(self, pictures: Sequence[Image.Image], size: tuple[int, int]) -> int:
+        """Return how many tokens a prompt may have beside a result of `size`, in pixels."""
+        sides = [*size, *(side for one in pictures for side in self._reference_size(one))]
+        return POSITIONS - max(sides) // (2 * self._pipe.vae_scale_factor) // 2
+
+    def tokens(self, text: str) -> int:
+        """Return how many tokens words have, without those of the pictures."""
+        return len(self._pipe.tokenizer(text)["input_ids"])
 
     def references(self, pictures: Sequence[Image.Image]) -> tuple[list[torch.Tensor], int]:
         """Return the pictures' latents and how many of them were kept from before."""

@@ -156,11 +156,12 @@ class Editor:
         scale = 1.0 if self._adapters.lightning else scale
         self._enter(job["job"], "encode")
         self._adapters.use(job.get("loras") or {})
-        prompt, kept = self._conditions.prompt(job["prompt"], pictures)
+        room = self._conditions.room(pictures, (width, height))
+        prompt, kept = self._prompt(job["prompt"], pictures, room)
         negative = None
         if scale > 1:
             words = job.get("negative_prompt") or " "
-            negative, also = self._conditions.prompt(words, pictures)
+            negative, also = self._prompt(words, pictures, room)
             kept = kept and also
         _stop_if(cancelled)
         references, hits = self._conditions.references(pictures)
@@ -174,6 +175,18 @@ class Editor:
             given.original, _ = self._conditions.latents(pictures[0], (width, height))
         self._vae.tidy()
         return given
+
+    def _prompt(self, text: str, pictures: list[Image.Image], room: int) -> tuple[Prompt, bool]:
+        """Encode a prompt; one too long is refused before it fills the card, or just after."""
+        length = self._conditions.tokens(text)
+        if length <= room:
+            prompt, kept = self._conditions.prompt(text, pictures)
+            length = prompt[0].shape[1]
+            if length <= room:
+                return prompt, kept
+        raise BadSetting(
+            f"The prompt has {length} tokens; beside these pictures the model takes {room}."
+        )
 
     def _check(self, job: Mapping[str, Any], pictures: list[Image.Image]) -> None:
         if not pictures:

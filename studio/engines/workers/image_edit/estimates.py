@@ -1,7 +1,7 @@
 """How long an edit will take: by the ladder's expectation at first, then by what was measured.
 
-Everything is kept as the seconds of an ordinary edit, which is what the ladder states: one picture
-in, one of a megapixel out, CFG as the settings have it.
+Everything is kept as the seconds of an ordinary edit (`ordinary.Ordinary`), which is what the
+ladder states.
 """
 
 from __future__ import annotations
@@ -9,20 +9,18 @@ from __future__ import annotations
 from typing import Any
 
 from .job import Job
+from .ordinary import Kind, Ordinary
 
-REFERENCE = 1024 * 1024
-"""Area of an ordinary result."""
 FRESH = 0.3
 """Weight of a new measurement in the running mean."""
-KINDS = ("encode", "step", "decode")
+KINDS: tuple[Kind, ...] = ("encode", "step", "decode")
 
 
 class Estimates:
     """Seconds of an encoding, of a step and of a decoding, on each rung."""
 
-    def __init__(self, reference_pixels: int = REFERENCE, *, guided: bool = True) -> None:
-        self._reference_pixels = reference_pixels
-        self._ordinary = (2 if guided else 1) * (REFERENCE + reference_pixels)
+    def __init__(self, ordinary: Ordinary | None = None) -> None:
+        self._ordinary = ordinary or Ordinary()
         self._expected: dict[tuple[str, str], float] = {}
         self._means: dict[tuple[str, str], float] = {}
 
@@ -33,7 +31,7 @@ class Estimates:
                 if row.get(f"{kind}_s"):
                     self._expected[row["rung"], kind] = float(row[f"{kind}_s"])
 
-    def measured(self, job: Job, kind: str, seconds: float) -> None:
+    def measured(self, job: Job, kind: Kind, seconds: float) -> None:
         """Add the seconds of a `step`, an `encode` or a `decode` of this job."""
         share = seconds / self.weight(job, kind)
         mean = self._means.get((job.rung, kind))
@@ -62,21 +60,15 @@ class Estimates:
         encode = self._of(job, job.rung, "encode") if job.state == "encoding" else None
         return (encode or 0.0) + steps * step + decode
 
-    def weight(self, job: Job, kind: str) -> float:
-        """Return the work of a job's step, encoding or decoding, in those of an ordinary edit.
+    def weight(self, job: Job, kind: Kind) -> float:
+        """Return the work of a job's step, encoding or decoding, in those of an ordinary edit."""
+        return self._ordinary.weight(
+            kind,
+            pixels=job.size[0] * job.size[1],
+            pictures=job.num_pictures,
+            guided=job.asked.guided,
+        )
 
-        For a step the tokens are counted, of the result and of each reference, and the forwards;
-        attention's square is left out, so that a large picture takes longer than this says until
-        one was measured.
-        """
-        area = job.size[0] * job.size[1]
-        if kind == "decode":
-            return area / REFERENCE
-        if kind == "encode":
-            return 1.0
-        tokens = area + job.num_pictures * self._reference_pixels
-        return (2 if job.asked.guided else 1) * tokens / self._ordinary
-
-    def _of(self, job: Job, rung: str, kind: str) -> float | None:
+    def _of(self, job: Job, rung: str, kind: Kind) -> float | None:
         ordinary = self._means.get((rung, kind), self._expected.get((rung, kind)))
         return None if ordinary is None else ordinary * self.weight(job, kind)

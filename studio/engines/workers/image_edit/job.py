@@ -56,6 +56,8 @@ class Job:
         self.peaks: dict[str, Any] = {}
         self.cached: dict[str, Any] = {}
         self.error: dict[str, Any] | None = None
+        self.bad = False
+        """True when it failed for what it asked for, and would again."""
         self.cancelling = False
         self._change = asyncio.Event()
 

@@ -23,6 +23,7 @@ from .desk import Desk
 from .figures import Figures
 from .job import Job
 from .log import ending, kill_reason, memory_reason, say
+from .ordinary import Kind
 from .worked import forget_failed
 
 OUT_OF_MEMORY, NO_RUNG = 77, 78
@@ -32,6 +33,8 @@ MOST_CRASHES = 3
 """In a row without a job in work; then something is wrong with the installation."""
 AGAIN_S = 1.0
 """Pause before a crashed pipe is started again, times the crashes in a row."""
+ENDS: tuple[Kind, ...] = ("encode", "decode")
+"""What of an edit is measured besides its steps."""
 VMSTAT = Path("/proc/vmstat")
 
 
@@ -225,6 +228,7 @@ class Keeper:
             self._end(job, "cancelled")
         elif kind == "error":
             message = str(event.get("message") or "The pipeline refused the request.")
+            job.bad = bool(event.get("bad"))
             self._end(job, "failed", message=message, hint=str(event.get("hint") or ""))
 
     def _done(self, job: Job, event: dict[str, Any]) -> None:
@@ -234,8 +238,9 @@ class Keeper:
         except (OSError, ValueError) as error:
             self._end(job, "failed", message=f"The finished picture could not be kept: {error}.")
             return
-        for kind in ("encode", "decode"):
-            if job.timings.get(f"{kind}_s") is not None:
+        for kind in ENDS:
+            known = kind == "encode" and job.cached.get("prompt")  # says nothing of a new one
+            if job.timings.get(f"{kind}_s") is not None and not known:
                 self._desk.estimates.measured(job, kind, job.timings[f"{kind}_s"])
         self._figures.peaks(job.peaks)
         self._end(job, "done")

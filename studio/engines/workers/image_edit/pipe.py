@@ -122,7 +122,9 @@ def _serve(held: Any, job: Mapping[str, Any], wire: Wire) -> int:
         held.edit(job, lambda: wire.cancelled(name))
     except session.Cancelled:
         wire.emit("cancelled", job=name)
-    except (session.BadSetting, KeyError, TypeError) as error:
+    except session.BadSetting as error:
+        wire.emit("error", job=name, message=_sentence(error), hint="", bad=True)
+    except (KeyError, TypeError) as error:  # the front sent half a job
         wire.emit("error", job=name, message=_sentence(error), hint="")
     except session.Ran as ran:
         error = ran.__cause__ or ran

@@ -32,8 +32,6 @@ KEY_VARIABLE = "STUDIO_ENDPOINT_KEY"
 LIMITS = OPERATOR
 AT_ONCE = 2
 """Uploads that are decoded at the same time; each may take some hundred megabytes."""
-MEGAPIXEL = 1024 * 1024
-"""Area of a result when nobody says; the model was trained at it."""
 OPEN = frozenset({"/health", "/metrics"})
 BODY_BYTES = (LIMITS.most + 1) * LIMITS.max_bytes * 4 // 3 + 2**20
 """Of one request: every picture and a mask, in base64, and the words."""
@@ -176,8 +174,7 @@ class Front:
                 400, f"{name}: {error.message}", hint=error.hint, code="invalid_image"
             ) from error
         width, height = pictures[0].size
-        area = min(MEGAPIXEL, self._defaults.max_pixels)
-        size = asked.size or output_size(width, height, area)
+        size = asked.size or output_size(width, height, self._defaults.default_pixels)
         count, masked = len(pictures), marks is not None
         job = Job(self.desk.folder, asked, size, num_pictures=count, masked=masked)
         try:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from typing import Any, Literal
 
+from .ordinary import Ordinary
 from .seconds import Seconds, Work
 from .worked import Worked
 
@@ -54,14 +55,17 @@ class Ask:
         *,
         skip: Mapping[str, str] | None = None,
         worked: Worked | None = None,
-        width: int = 1024,
-        height: int = 1024,
+        width: int = 0,
+        height: int = 0,
         references: int = 1,
     ) -> Ask:
-        """Return what an image.json asks for, for an ordinary edit, in this environment."""
+        """Return what an image.json asks for, for an ordinary edit, in this environment.
+
+        Without `width` and `height` the result has the size that the settings give it.
+        """
+        ordinary = Ordinary.of(settings)
         lightning = bool(settings.get("lightning"))
         steps = settings.get("lightning_steps" if lightning else "num_inference_steps")
-        cfg = not lightning and float(settings.get("true_cfg_scale") or 4.0) > 1
         product = settings.get("fp8_compute")
         return cls(
             rung=str(settings.get("rung") or "auto"),
@@ -69,13 +73,13 @@ class Ask:
             dtype=str(settings.get("dtype") or "bfloat16"),
             allow_quantized=bool(settings.get("allow_quantized", True)),
             work=Work(
-                width=width,
-                height=height,
+                width=width or ordinary.side,
+                height=height or ordinary.side,
                 references=references,
-                reference_pixels=int(settings.get("reference_pixels") or 1024 * 1024),
+                reference_pixels=ordinary.reference_pixels,
                 condition_pixels=int(settings.get("condition_pixels") or 384 * 384),
                 steps=int(steps or 40),
-                cfg=cfg,
+                cfg=ordinary.guided,
                 cfg_mode=str(settings.get("cfg_mode") or "auto"),
             ),
             vae_tiling=str(settings.get("vae_tiling") or "auto"),

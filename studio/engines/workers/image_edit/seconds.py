@@ -142,12 +142,15 @@ def pass_s(sizes: Sizes, machine: Machine, work: Work, pace: Pace, dtype: str) -
     elif pace.compiled:
         linear *= cal.COMPILED_LINEAR
     rate = _flops(machine, pace, dtype)
-    widening = 0.0
+    widening, attention_s = 0.0, attention / rate
+    if pace.card is None or machine.pretended:
+        pairs = work.tokens(sizes) ** 2 * sizes.heads * sizes.transformer.blocks
+        attention_s += pairs * cal.CPU_SCORE_S / machine.cores
     if pace.card is None:
         widening = pace.widened / (machine.cores * cal.CPU_WIDENED_PER_S)
     elif pace.storage and not pace.product:
         widening = pace.widened * cal.WIDENING[pace.storage] / (_speed(pace).gbps * 1e9)
-    return (linear + attention) / rate + widening
+    return linear / rate + attention_s + widening
 
 
 def stream_s(pace: Pace) -> float:
@@ -169,11 +172,9 @@ def expected(sizes: Sizes, machine: Machine, work: Work, pace: Pace, dtype: str)
     else:
         step = max(work.passes * compute, visits * stream)
     encode = cal.ENCODE_BASE_S + _encode_s(sizes, machine, work, pace, dtype)
-    first, last = cal.VAE_S_PER_MPIXEL[pace.tiling]
-    slower = cal.VAE_TFLOPS * 1e12 / _flops(machine, pace, dtype) / 2**20
-    slower *= sizes.vae.params / cal.VAE_PARAMS
-    encode += first * slower * work.references * work.reference_pixels
-    decode = cal.DECODE_BASE_S * work.pixels / 2**20 + last * slower * work.pixels
+    first, last = _vae_s(sizes, machine, pace, dtype)
+    encode += first * work.references * work.reference_pixels / 2**20
+    decode = (cal.DECODE_BASE_S + last) * work.pixels / 2**20
     return Seconds(
         load_s=_load_s(pace),
         encode_s=encode,
@@ -230,6 +231,18 @@ def _encode_s(sizes: Sizes, machine: Machine, work: Work, pace: Pace, dtype: str
         stream = pace.text_streamed / (_speed(pace).pcie * 1e9 * share)
     each = max(compute / _flops(machine, pace, dtype), stream)
     return work.passes * each + pace.reloaded / cal.DISK_BYTES_PER_S
+
+
+def _vae_s(sizes: Sizes, machine: Machine, pace: Pace, dtype: str) -> tuple[float, float]:
+    """Return the seconds of a megapixel's encoding and decoding by this very VAE."""
+    share, rate = sizes.vae.params / cal.VAE_PARAMS, _flops(machine, pace, dtype) / 1e12
+    if pace.card is None or machine.pretended:
+        first, last = cal.VAE_CPU_TFLOP[pace.tiling]
+        slower = share**cal.VAE_CPU_NARROW / rate
+    else:
+        first, last = cal.VAE_S_PER_MPIXEL[pace.tiling]
+        slower = share * cal.VAE_TFLOPS / rate
+    return first * slower, last * slower
 
 
 def _speed(pace: Pace) -> cal.Speed:

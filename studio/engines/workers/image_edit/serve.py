@@ -25,10 +25,11 @@ import uvicorn
 
 from .asked import Defaults
 from .desk import MOST_QUEUED, Desk
-from .estimates import REFERENCE, Estimates
+from .estimates import Estimates
 from .figures import Figures
 from .keeper import Keeper
 from .log import say
+from .ordinary import Ordinary
 from .routes import KEY_VARIABLE, Front
 
 JOBS = Path("artifacts/jobs")
@@ -56,13 +57,11 @@ def main(arguments: Sequence[str] | None = None, pipe: Sequence[str] = ()) -> in
 
 def build(settings: Mapping[str, Any], pipe: Sequence[str], folder: Path = JOBS) -> Front:
     """Return the application of an editor with these settings; nothing is started yet."""
-    pixels = int(settings.get("reference_pixels") or REFERENCE)
     most = int(settings.get("max_queue", MOST_QUEUED))
     defaults, figures = Defaults.of(settings), Figures()
     if edits_one_picture(str(settings.get("model") or "")):
         defaults = replace(defaults, pictures=1)
-    estimates = Estimates(pixels, guided=defaults.true_cfg_scale > 1)
-    desk = Desk(folder.absolute(), estimates, max_queue=most)
+    desk = Desk(folder.absolute(), Estimates(Ordinary.of(settings)), max_queue=most)
     env = {name: value for name, value in os.environ.items() if name != KEY_VARIABLE}
     keeper = Keeper(
         pipe,

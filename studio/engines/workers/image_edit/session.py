@@ -71,8 +71,8 @@ class Session:
         """Return how much a job is."""
         ordinary = Ask.of(
             self._config,
-            width=int(job.get("width") or 1024),
-            height=int(job.get("height") or 1024),
+            width=int(job.get("width") or 0),
+            height=int(job.get("height") or 0),
             references=max(1, len(job.get("pictures") or ())),
         ).work
         scale = float(job.get("true_cfg_scale") or self._config.get("true_cfg_scale") or 4.0)

@@ -64,6 +64,8 @@ class Sizes:
     vae: Part
     hidden: int = 3072
     """Width of the transformer's stream."""
+    heads: int = 24
+    """Heads of its attention."""
     patch: int = 2
     """Latents per side that become one token."""
     vae_scale: int = 8
@@ -128,6 +130,7 @@ def sizes_of(
         text_encoder=text_encoder_part(text_encoder, told.get("text_encoder", 0)),
         vae=vae_part(vae, told.get("vae", 0)),
         hidden=_width(transformer),
+        heads=int(transformer.get("num_attention_heads", 24)),
         patch=int(transformer.get("patch_size", 2)),
         vae_scale=2 ** len(vae.get("temperal_downsample", (False, True, True))),
         pipeline=pipeline,
