@@ -214,6 +214,7 @@ class Editor:
         self._conditions.hand_out(given.references)
         self._adapters.begin()
         if int(given.job.get("preview_every") or 0):
+            self._previews.begin()
             self._look = lambda prediction: self._offer(given, prediction)
         more = {}
         if given.negative is not None:

@@ -54,6 +54,10 @@ class Previews:
         self._queue: queue.Queue[tuple[str, Path, int, torch.Tensor, object]] = queue.Queue(1)
         threading.Thread(target=self._write, daemon=True, name="previews").start()
 
+    def begin(self) -> None:
+        """Let the first picture of the next job come at once, however short that job is."""
+        self._last = 0.0
+
     def due(self) -> bool:
         """Tell whether a preview would be written now."""
         return time.monotonic() - self._last >= SECONDS_BETWEEN and not self._queue.full()
