@@ -182,9 +182,9 @@ DIFFUSERS = EnvSpec(
     ),
     distribution="diffusers",
     script="diffusers-cli",
-    size_gib=Gib(cpu=1.5, cuda=8),
-    download_gib=Gib(cpu=0.4, cuda=4),
-    report=("torch", "transformers", "accelerate", "peft", "torchao", "gguf"),
+    size_gib=Gib(cpu=1.2, cuda=8),
+    download_gib=Gib(cpu=0.3, cuda=4),
+    report=("torch", "transformers", "accelerate", "peft", "gguf"),
     shims=("cpu_ops",),
     seldom=(
         *SELDOM,
