@@ -17,6 +17,7 @@ from PIL import Image
 
 from e2e.image_edits import write_gguf, write_lora
 from e2e.image_pipe import SIDE, TINY, Pipe, draw, pixels
+from studio.core.settings import ROOT
 from studio.studio import Studio
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1200)]
@@ -275,3 +276,23 @@ def test_it_leaves_in_the_middle_when_told(python: str, tmp_path: Path) -> None:
         one.start(steps=5000)
         one.wait("step")
     assert one.left() == 0
+
+
+PROBE = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import torch
+from image_edit.narrow import fp8_product_fault
+print(fp8_product_fault(torch.device("cpu")) or "none")
+def refuse(*args, **kwargs):
+    raise RuntimeError("rowwise scaling is not supported\\nmore")
+torch._scaled_mm = refuse
+print(fp8_product_fault(torch.device("cpu")))
+"""
+
+
+def test_fp8_products_are_tried_before_they_are_used(python: str) -> None:
+    """A card that promises them and refuses is served with widened weights instead."""
+    argv = [python, "-c", PROBE, str(ROOT / "studio/engines/workers")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.splitlines() == ["none", "rowwise scaling is not supported"]

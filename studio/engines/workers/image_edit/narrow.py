@@ -89,6 +89,24 @@ class NarrowLinear(nn.Linear):
         )
 
 
+def fp8_product_fault(device: torch.device) -> str:
+    """Return why this card and this torch cannot multiply in float8; empty when they can.
+
+    Scales for each row came to cards below compute capability 9.0 later than to Hopper.
+    """
+    wide = nn.Linear(256, 256, dtype=torch.bfloat16, device=device)
+    layer = NarrowLinear(wide, storage=FP8, fp8_product=True)
+    try:
+        with torch.no_grad():
+            layer.take(wide.weight)
+            layer(torch.ones(2 * ROWS_FOR_FP8_PRODUCT, 256, dtype=torch.bfloat16, device=device))
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+    except (RuntimeError, NotImplementedError, ValueError) as error:
+        return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return ""
+
+
 def narrow_linears(
     block: nn.Module, storage: torch.dtype | None, *, fp8_product: bool = False
 ) -> None:

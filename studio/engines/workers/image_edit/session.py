@@ -21,6 +21,7 @@ from .fetching import fetched
 from .ladder import Ask, Rung
 from .loading import Plan, dtype_of, load
 from .machine import Machine, this_machine
+from .narrow import fp8_product_fault
 from .rungs import layout
 from .seconds import Work
 from .sizes import Sizes, read_sizes
@@ -184,9 +185,15 @@ def _choose(
 def _plan(config: Mapping[str, Any], folder: Path, machine: Machine, rung: Rung) -> Plan:
     """Return what to load and where."""
     devices = {card.index: device_of(card) for card in machine.cards}
+    shape = layout(rung, devices.__getitem__)
+    if shape.fp8_product:
+        fault = fp8_product_fault(shape.device)
+        if fault:
+            LOG.warning("Products in fp8 do not run here, weights are widened instead: %s", fault)
+            shape = replace(shape, fp8_product=False)
     return Plan(
         folder=folder,
-        layout=layout(rung, devices.__getitem__),
+        layout=shape,
         dtype=dtype_of(str(config.get("dtype") or "bfloat16")),
         dummy=config.get("load_format") == "dummy",
         gguf=Path(config["gguf"]) if config.get("gguf") else None,
