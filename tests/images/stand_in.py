@@ -23,7 +23,10 @@ from typing import Any, Self
 
 from PIL import Image, ImageOps
 
+from studio.core.settings import Settings
 from studio.core.spec import Endpoint
+from studio.images.desk import ImageDesk
+from studio.studio import Studio
 
 LADDER = {
     "status": "ready",
@@ -259,3 +262,13 @@ def _form(kind: str, body: bytes) -> dict[str, Any]:
         else:
             found[str(name)] = data.decode()
     return found
+
+
+def studio_before(worker: StandIn, home: Path, port: int) -> Studio:
+    """Return a studio whose only worker is the stand-in; everything before it is real."""
+    made = Studio(Settings(home=home, port=port))
+    run = home / "runs" / "run-1"
+    (run / "artifacts").mkdir(parents=True)
+    worker.artifacts = run / "artifacts"
+    made.images = ImageDesk(home / "images", lambda: [worker.endpoint], lambda _: (run, True))
+    return made

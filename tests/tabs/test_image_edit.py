@@ -19,12 +19,10 @@ import pytest
 from conftest import free_port
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
-from images.stand_in import StandIn, png
+from images.stand_in import StandIn, png, studio_before
 from PIL import Image
 
 from studio.chat.desk import Person
-from studio.core.settings import Settings
-from studio.images.desk import ImageDesk
 from studio.images.request import GUEST
 from studio.studio import Studio
 from studio.ui.accounts import Account
@@ -47,13 +45,7 @@ def worker() -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory, worker: StandIn) -> Studio:
     """A studio whose only worker is the stand-in; the page and its handlers are the real ones."""
-    home = tmp_path_factory.mktemp("home")
-    made = Studio(Settings(home=home, port=free_port(19300)))
-    run = home / "runs" / "run-1"
-    (run / "artifacts").mkdir(parents=True)
-    worker.artifacts = run / "artifacts"
-    made.images = ImageDesk(home / "images", lambda: [worker.endpoint], lambda _: (run, True))
-    return made
+    return studio_before(worker, tmp_path_factory.mktemp("home"), free_port(19300))
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 from conftest import free_port
-from images.stand_in import StandIn, png
+from images.stand_in import StandIn, png, studio_before
 from PIL import Image
 
 from studio.chat.desk import Person
-from studio.core.settings import Settings
-from studio.images.desk import ImageDesk
 from studio.images.request import EditRequest, EditSettings
 from studio.studio import Studio
 from studio.ui.launch import launch_page
@@ -62,13 +60,7 @@ def worker() -> Iterator[StandIn]:
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory, worker: StandIn) -> Studio:
     """A studio in front of a worker that is turned by hand."""
-    home = tmp_path_factory.mktemp("home")
-    studio = Studio(Settings(home=home, port=free_port(19400)))
-    run = home / "runs" / "run-1"
-    (run / "artifacts").mkdir(parents=True)
-    worker.artifacts = run / "artifacts"
-    studio.images = ImageDesk(home / "images", lambda: [worker.endpoint], lambda _: (run, True))
-    return studio
+    return studio_before(worker, tmp_path_factory.mktemp("home"), free_port(19400))
 
 
 @pytest.fixture(scope="module")
