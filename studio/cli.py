@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from studio import __version__
 from studio.admin import accounts_app, envs_app
+from studio.bench_cli import bench_app
 from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.spec import State
 from studio.data_cli import data_app
@@ -19,9 +20,11 @@ from studio.explain_cli import explain_run, relaunch
 from studio.export_cli import export
 from studio.image_cli import image_app
 from studio.jobs.logs import last_lines
+from studio.quality_cli import quality_app
 from studio.replicas_cli import replicas, stop_whole_group
 from studio.serve_cli import lora_app
 from studio.studio import Launch, Studio
+from studio.study_cli import smoke, study_app
 from studio.terminal import (
     Home,
     Json,
@@ -51,12 +54,16 @@ app = typer.Typer(
     help="Ladder Studio: smoke first, then scale. Without a command, opens the page.",
     pretty_exceptions_enable=False,
 )
+app.add_typer(bench_app, name="bench")
 app.add_typer(data_app, name="data")
 app.add_typer(envs_app, name="envs")
 app.add_typer(image_app, name="image")
+app.add_typer(quality_app, name="quality")
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(lora_app, name="lora")
 app.add_typer(train_app, name="train")
+app.add_typer(study_app, name="study")
+app.command()(smoke)
 app.command()(replicas)
 app.command()(export)
 app.command("explain")(explain_run)

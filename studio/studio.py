@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__
+from studio.bench.saved import Saved
 from studio.chat import adapters as lora
 from studio.chat.external import ExternalEndpoints
 from studio.chat.health import HealthChecks
@@ -47,6 +48,7 @@ from studio.planner.result import CardMemory
 from studio.planner.serving import ServingPlan
 from studio.planner.training import TrainingPlan
 from studio.plans import Plans
+from studio.quality.desk import QualityDesk
 from studio.telemetry.curves import series
 
 __all__ = ["ENV_BUILD", "Launch", "Studio"]
@@ -86,6 +88,16 @@ class Studio:
         """Pictures edited by the workers and endpoints of this home."""
         folder = self.settings.home / "images"
         return ImageDesk(folder, lambda: self.endpoints("images"), self._run_folder)
+
+    @cached_property
+    def saved(self) -> Saved:
+        """Everything that was measured in this home."""
+        return Saved(self.settings.home / "bench", self._is_alive)
+
+    @cached_property
+    def quality(self) -> QualityDesk:
+        """Answers compared: by votes, by a judge, beside benchmark scores."""
+        return QualityDesk(self.saved, self.jobs, self.results)
 
     @cached_property
     def batches(self) -> Batches:
@@ -311,6 +323,7 @@ class Studio:
             num_gpus=resources.num_gpus,
             data_dir=str(self.settings.home / "data"),
             cache_dir=str(self.settings.home / "cache"),
+            bench_dir=str(self.settings.home / "bench"),
             flags=self.envs.flags(engine.env.name) if engine.env else None,
             version=self.envs.version(engine.env.name) if engine.env else "",
         )
@@ -363,6 +376,12 @@ class Studio:
             f"Run {run.id} is {run.state} and serves nothing now.",
             hint="Adapters can be hung on a chat server once it is ready.",
         )
+
+    def _is_alive(self, run_id: str) -> bool:
+        try:
+            return self.jobs.get(run_id).state.alive
+        except NotFound:
+            return False
 
     def _run_folder(self, run_id: str) -> tuple[Path, bool] | None:
         try:

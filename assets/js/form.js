@@ -29,6 +29,7 @@
       case "tristate": return text === "" ? null : text === "true";
       case "integer": case "number": return text === "" ? null : Number(text);
       case "lines": return text === "" ? [] : input.value.split("\n").map((l) => l.trim()).filter(Boolean);
+      case "numbers": return text.split(/[\s,;，、；]+/).filter(Boolean).map((n) => (Number.isNaN(Number(n)) ? n : Number(n)));
       case "choice": return input.value === "" && JSON.parse(field.dataset.default) === null ? null : input.value;
       default: return text;
     }
@@ -38,6 +39,7 @@
     const input = control(field);
     if (field.dataset.kind === "switch") input.checked = Boolean(value);
     else if (field.dataset.kind === "lines") input.value = (value ?? []).join("\n");
+    else if (field.dataset.kind === "numbers") input.value = (value ?? []).join(", ");
     else input.value = value === null || value === undefined ? "" : String(value);
   }
 

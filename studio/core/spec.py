@@ -71,6 +71,8 @@ class Placement(Frozen):
     """Absolute folder of the studio's own data sets, with their dataset_info.json."""
     cache_dir: str = ""
     """Absolute folder for what engines compile once, such as DeepSpeed's operators."""
+    bench_dir: str = ""
+    """Absolute folder that holds the results of load tests, a folder for each."""
     flags: frozenset[str] | None = None
     """Every `--flag` the engine of that environment knows; None while nobody has asked it."""
     version: str = ""

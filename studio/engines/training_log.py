@@ -145,7 +145,8 @@ def seconds(text: str | None) -> float | None:
 def printed(run: RunDir) -> list[dict[str, float]]:
     """Return the figures the trainer printed with every loss, the oldest first.
 
-    Of a very long log only the end is read; the step is not among what is printed.
+    Of a very long log only the end is read; the step is not among what is printed. LLaMA-Factory
+    says most of it a second time in a line of its own, told by its `throughput`: left out.
     """
     try:
         with open(run.log, "rb") as file:
@@ -154,7 +155,8 @@ def printed(run: RunDir) -> list[dict[str, float]]:
             text = file.read().decode(errors="replace")
     except FileNotFoundError:
         return []
-    return [_numbers(line) for line in _LINE.findall(text)]
+    rows = (_numbers(line) for line in _LINE.findall(text))
+    return [row for row in rows if "throughput" not in row]
 
 
 # curves -----------------------------------------------------------------------------------------

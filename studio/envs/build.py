@@ -149,7 +149,7 @@ class Builder:
     def _install(self) -> list[str]:
         self._step("torch", "Asking which build of torch can be had.")
         pins = backend.read_lock(self.spec.lock(self.variant).read_text())
-        choice = backend.choose(pins, self.variant, self._ask)
+        choice = backend.choose(pins, "cpu" if self.spec.client else self.variant, self._ask)
         if choice.note:
             say(f"Torch: {choice.note}.")
         with suppress(FileNotFoundError):

@@ -63,12 +63,14 @@ class EnvSpec:
     """Variables for source packages that are compiled during the build."""
     cuda_driver: int = 0
     """Oldest NVIDIA driver the CUDA variant runs with; 0 leaves the choice to the lock's torch."""
+    client: bool = False
+    """True for what only asks servers: it needs no card, so it is the CPU variant everywhere."""
     locks: Path = LOCKS
     """Folder of `NAME.VARIANT.txt`."""
 
     def lock(self, variant: Variant) -> Path:
         """Return the complete list of pins of a variant."""
-        return self.locks / f"{self.name}.{variant}.txt"
+        return self.locks / f"{self.name}.{'cpu' if self.client else variant}.txt"
 
     def comes_for(self, variant: Variant) -> bool:
         """Tell whether there is a lock for a variant; some engines need a card."""
@@ -195,9 +197,22 @@ DIFFUSERS = EnvSpec(
     ),
 )
 
+GUIDELLM = EnvSpec(
+    name="guidellm",
+    title="GuideLLM",
+    imports=("guidellm.__main__", "transformers"),
+    distribution="guidellm",
+    script="guidellm",
+    size_gib=Gib(cpu=1.5, cuda=1.5),
+    download_gib=Gib(cpu=0.3, cuda=0.3),
+    report=("transformers",),
+    seldom=(*SELDOM, "pandas/tests/", "sanic/"),
+    client=True,
+)
+
 CATALOG: dict[str, EnvSpec] = {
     spec.name: spec
-    for spec in (VLLM, LLAMAFACTORY, DIFFUSERS, ROUTER, SGLANG, LM_EVAL, LLM_COMPRESSOR)
+    for spec in (VLLM, LLAMAFACTORY, DIFFUSERS, ROUTER, SGLANG, LM_EVAL, LLM_COMPRESSOR, GUIDELLM)
 }
 
 

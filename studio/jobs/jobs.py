@@ -331,6 +331,7 @@ class Jobs:
     def _spawn(self, folder: Path, spec: RunSpec) -> None:
         """Start the supervisor; it detaches itself and its first process returns at once."""
         env = {k: v for k, v in os.environ.items() if k not in DROPPED_VARIABLES}
+        env[procs.MARK] = spec.id + procs.SUPERVISOR  # not that of a run that launches this one
         if spec.bin_dir:
             env["PATH"] = f"{spec.bin_dir}{os.pathsep}{env.get('PATH', os.defpath)}"
         with open(folder / "log.txt", "a") as log:

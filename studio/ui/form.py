@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
@@ -25,7 +25,9 @@ from studio.engines.engine import EngineConfig
 from studio.ui import widgets as w
 from studio.ui.i18n import say, words
 
-Kind = Literal["text", "secret", "integer", "number", "switch", "tristate", "choice", "lines"]
+Kind = Literal[
+    "text", "secret", "integer", "number", "switch", "tristate", "choice", "lines", "numbers"
+]
 
 MAIN = "main"
 SECRETS = ("api_key",)
@@ -171,8 +173,15 @@ def _kind(name: str, annotation: Any) -> tuple[Kind, bool, tuple[str, ...]]:
     if annotation is float:
         return "number", optional, ()
     if get_origin(annotation) in (list, tuple):
-        return "lines", True, ()
+        return ("numbers" if _of_numbers(annotation) else "lines"), True, ()
     return ("secret" if name in SECRETS else "text"), True, ()
+
+
+def _of_numbers(annotation: Any) -> bool:
+    """Tell whether a list holds numbers, which are few and short enough for one line."""
+    inner = [part for part in get_args(annotation) if part is not Ellipsis]
+    bare = {get_args(part)[0] if get_origin(part) is Annotated else part for part in inner}
+    return bool(bare) and bare <= {int, float}
 
 
 def _limit(limits: dict[type, Any], *kinds: type) -> float | None:
@@ -221,6 +230,13 @@ def _control(lang: str, item: FormField, value: Any, extras: Extras) -> str:
         text = "\n".join(map(str, value or ()))
         hint = w.esc(say(lang, "form.lines"))
         return f'<textarea {common} rows="2" placeholder="{hint}">{w.esc(text)}</textarea>'
+    if item.kind == "numbers":
+        text = ", ".join(map(str, value or ()))
+        hint = w.esc(say(lang, "form.numbers"))
+        return (
+            f'<input type="text" inputmode="decimal" spellcheck="false" autocomplete="off" '
+            f'placeholder="{hint}" {common} value="{w.esc(text)}">'
+        )
     shown = "" if value is None else w.esc(value)
     if item.kind in ("integer", "number"):
         step = "1" if item.kind == "integer" else "any"

@@ -56,7 +56,10 @@ def batches_html(lang: str, looks: list[BatchLook]) -> str:
 def _batch(lang: str, look: BatchLook) -> str:
     plan, done, failed = look.plan, look.count("done"), look.count("failed")
     label = say(lang, "image.batch.count", done=done + failed, all=look.total)
-    facts = [w.badge(lang, STATES[look.state]), f"<b>{w.esc(plan.name)}</b>"]
+    state = STATES[look.state]
+    if look.state is BatchState.DONE and failed and not done:
+        state = "failed"
+    facts = [w.badge(lang, state), f"<b>{w.esc(plan.name)}</b>"]
     facts.append(
         f'<span class="l-muted" title="{w.esc(plan.settings.prompt)}">'
         f"{w.esc(plan.settings.prompt)}</span>"

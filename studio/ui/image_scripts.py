@@ -12,7 +12,8 @@ import gradio as gr
 
 from studio.chat.album import uri_of
 from studio.chat.desk import Person
-from studio.core.recipes import check_settings
+from studio.core.errors import RecipeInvalid
+from studio.core.recipes import check_settings, did_you_mean
 from studio.images.request import EditInvalid, EditRequest, EditSettings
 from studio.ui.chat_parts import person_of
 from studio.ui.chat_scripts import bytes_of
@@ -103,5 +104,11 @@ class ImageScripts:
 
 
 def settings_of(values: dict[str, Any]) -> EditSettings:
-    """Return checked settings; raise RecipeInvalid with a sentence per fault."""
+    """Return checked settings; raise RecipeInvalid with a sentence per fault, unknown names too."""
+    known = list(EditSettings.model_fields)
+    if wrong := [name for name in values if name not in known]:
+        raise RecipeInvalid(
+            f"An edit has no setting {wrong[0]}.",
+            hint=did_you_mean(wrong[0], known) or f"There are: {', '.join(known)}.",
+        )
     return check_settings(EditSettings, values, "Settings of the edit")

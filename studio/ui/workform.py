@@ -105,10 +105,16 @@ class WorkForm:
     """Engines whose blank form is offered, in this order; the others follow."""
     first: str = ""
     """Recipe that the form opens with before anything was typed; else the first one there is."""
+    above: Callable[[str], str] = lambda lang: ""
+    """What comes before the recipes, in the visitor's language."""
     more: Callable[[str], str] = lambda lang: ""
     """Another way to begin, below the recipes, in the visitor's language."""
     hint: Callable[[str, Asked], str] = lambda lang, asked: ""
     """What a tab notices about an ask, above its plan; also while a setting is missing."""
+    wants: Callable[[str, Asked], str] = lambda lang, asked: ""
+    """What has to be chosen before there is anything to plan; said instead of a plan."""
+    plan_title: str = "form.plan"
+    """Key of the words above the plan."""
     _recent: Recent = field(default_factory=lambda: Recent(0.5))
 
     def routes(self) -> list[Route]:
@@ -125,7 +131,8 @@ class WorkForm:
     def _work(self, request: Request) -> dict[str, Any]:
         """Return the frame of the left half, in the visitor's language."""
         lang = lang_of(request)
-        said = {key: w.esc(say(lang, f"form.{key}")) for key in ("start", "plan", "command")}
+        said = {key: w.esc(say(lang, f"form.{key}")) for key in ("start", "command")}
+        said["plan"] = w.esc(say(lang, self.plan_title))
         copies = ""
         if self.copies:
             copies = (
@@ -141,7 +148,7 @@ class WorkForm:
             f"{w.icon('save')}<span>{w.esc(say(lang, 'form.save'))}</span></button>"
         )
         html = (
-            f'<div class="l-work" data-work="{self.tab}">'
+            f'<div class="l-work" data-work="{self.tab}">{self.above(lang)}'
             f'<h3 class="l-part-title">{said["start"]}</h3>{self._finder(lang)}'
             f"{w.live(f'{self.tab}/choices', every_s=10)}{self.more(lang)}"
             '<div data-work-form><div class="l-skeleton"></div></div>'
@@ -189,6 +196,8 @@ class WorkForm:
         lang, asked = lang_of(request), Asked.read(request.query_params.get("ask", ""))
         on = request.query_params.get("on", "")
         verb = say(lang, "form.launch")
+        if wanted := self.wants(lang, asked):
+            return {"plan": wanted, "preview": "", "faults": [], "blocked": True, "verb": verb}
         try:
             launch = asked.launch(self.studio)
             engine, config = self.studio.validate(launch.engine, launch.settings)

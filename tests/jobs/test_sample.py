@@ -66,7 +66,7 @@ def card(uuid: str, used: int = 0) -> gpu.Card:
 
 
 def test_the_library_books_memory_on_our_processes(library, monkeypatch):
-    monkeypatch.setattr(procs, "descendants", lambda pid: [procs.stat(os.getpid())])
+    monkeypatch.setattr(procs, "descendants", lambda pid, run_id: [procs.stat(os.getpid())])
     library.pids = {os.getpid(): 2 * 2**30, 1: 3 * 2**30}
     files = Files()
     sampler = Sampler(files, [card("GPU-real")])

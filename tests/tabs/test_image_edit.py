@@ -170,6 +170,7 @@ def test_a_script_cancels(client: Client, worker: StandIn) -> None:
     ("pictures", "settings", "said"),
     [
         ([], {}, "no picture to edit"),
+        ([uri(png())], {"step": 4}, "An edit has no setting step"),
         (["/etc/passwd"], {}, "not as a path"),
         ([{"path": "/etc/passwd"}], {}, "not as a path"),
         (["data:image/png;base64,AAAA"], {}, "not a picture"),

@@ -43,18 +43,19 @@ def targets(run_id: str, root: procs.Stat | None, to: str) -> list[procs.Stat]:
 
     `group` and `tree` are found by parenthood (this process is a subreaper, so orphans are its
     children) and by the environment mark; `ranks` are the topmost processes that a torch launcher
-    gave a LOCAL_RANK, and the root where there are none.
+    gave a LOCAL_RANK, and the root where there are none. Runs that this one launched are not its
+    processes, though their supervisors are its children.
     """
     if to == "tree":
-        found = {entry.pid: entry for entry in procs.descendants(os.getpid())}
+        found = {entry.pid: entry for entry in procs.descendants(os.getpid(), run_id)}
         found.update({entry.pid: entry for entry in procs.marked(run_id)})
         return list(found.values())
     if root is None:
         return []
     if to == "group":
-        return [e for e in procs.descendants(os.getpid()) if e.pgrp == root.pgrp]
+        return [e for e in procs.descendants(os.getpid(), run_id) if e.pgrp == root.pgrp]
     if to == "ranks":
-        top = [entry for entry, _ in procs.ranks(procs.descendants(os.getpid()))]
+        top = [entry for entry, _ in procs.ranks(procs.descendants(os.getpid(), run_id))]
         return top or [root]
     return [root]
 

@@ -12,6 +12,9 @@ from typing import NamedTuple
 MARK = "STUDIO_RUN_ID"
 """Environment variable that every process of a run inherits."""
 
+SUPERVISOR = "/supervisor"
+"""What follows the run's id in the mark of its supervisor, which is no process of the run."""
+
 
 class Stat(NamedTuple):
     """The few fields of /proc/PID/stat that matter here."""
@@ -69,19 +72,31 @@ def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def descendants(root: int) -> list[Stat]:
-    """Return the live processes below `root`, parents first; zombies are left out."""
-    children: dict[int, list[Stat]] = {}
-    for pid in pids():
-        found = stat(pid)
-        if found is not None:
-            children.setdefault(found.ppid, []).append(found)
+def descendants(root: int, run_id: str = "") -> list[Stat]:
+    """Return the live processes below `root`, parents first; zombies are left out.
+
+    With `run_id` also those are left out, with all below them, that carry another run's mark:
+    a run may launch runs, and their supervisors are its descendants without belonging to it.
+    """
     tree: list[Stat] = []
+    children = _children()
     level = children.get(root, [])
     while level:
+        if run_id:
+            level = [one for one in level if environ(one.pid).get(MARK, run_id) == run_id]
         tree += level
         level = [child for parent in level for child in children.get(parent.pid, [])]
     return [found for found in tree if found.state not in "ZX"]
+
+
+def supervisors(root: int) -> dict[str, Stat]:
+    """Return the live supervisors of other runs below `root`, by the ids of their runs."""
+    found = {}
+    for entry in descendants(root):
+        run_id, sign, rest = environ(entry.pid).get(MARK, "").partition(SUPERVISOR)
+        if sign and not rest:
+            found[run_id] = entry
+    return found
 
 
 def environ(pid: int) -> dict[str, str]:
@@ -92,6 +107,15 @@ def environ(pid: int) -> dict[str, str]:
         return {}
     pairs = (item.partition(b"=") for item in raw.split(b"\0") if b"=" in item)
     return {key.decode(errors="replace"): value.decode(errors="replace") for key, _, value in pairs}
+
+
+def _children() -> dict[int, list[Stat]]:
+    children: dict[int, list[Stat]] = {}
+    for pid in pids():
+        found = stat(pid)
+        if found is not None:
+            children.setdefault(found.ppid, []).append(found)
+    return children
 
 
 def ranks(tree: Iterable[Stat]) -> list[tuple[Stat, int]]:

@@ -22,8 +22,16 @@ class Sampler:
     processes are up (`ranks`), and of how many they were told (`world`).
     """
 
-    def __init__(self, files: RunFiles, cards: list[gpu.Card], *, training: bool = False) -> None:
+    def __init__(
+        self,
+        files: RunFiles,
+        cards: list[gpu.Card],
+        *,
+        training: bool = False,
+        run_id: str = "",
+    ) -> None:
         self._files = files
+        self._run_id = run_id
         self._training = training
         self._before = {card.index: card.used for card in cards}
         self._began = time.monotonic()
@@ -42,7 +50,7 @@ class Sampler:
             return
         age = now - self._began
         self._next = now + (1.0 if age < 20 else 3.0 if age < 600 else 15.0 if age < 7200 else 60.0)
-        below = procs.descendants(os.getpid())
+        below = procs.descendants(os.getpid(), self._run_id)
         tree = [entry.pid for entry in below]
         row: dict = {"at": round(time.time(), 1), "host_bytes": self._host_bytes(tree, now)}
         row["processes"] = len(tree)

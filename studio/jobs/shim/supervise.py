@@ -21,6 +21,7 @@ from studio.jobs.shim import cards as gpu
 from studio.jobs.shim import ladder, leases, procs
 from studio.jobs.shim.detach import PR_SET_PDEATHSIG, prctl
 from studio.jobs.shim.files import RunFiles
+from studio.jobs.shim.inner import InnerRuns
 from studio.jobs.shim.porthold import PortHold
 from studio.jobs.shim.probe import answers
 from studio.jobs.shim.sample import Sampler
@@ -37,6 +38,8 @@ TICK_S = 0.5
 QUEUE_TICK_S = 1.0
 LEFTOVER_GRACE_S = 3.0
 CARD_GRACE_S = 15.0
+INNER_GRACE_S = 900.0
+"""How long the runs that a stopped run had launched are given for their own ladders."""
 
 
 class Supervisor:
@@ -188,7 +191,8 @@ class Supervisor:
 
     def _watch(self) -> tuple[str, str]:
         """Look after the engine until it has ended, by itself or by the ladder."""
-        self.sampler = Sampler(self.files, self.cards, training=bool(self.spec.get("ranks")))
+        training = bool(self.spec.get("ranks"))
+        self.sampler = Sampler(self.files, self.cards, training=training, run_id=self.id)
         probe = self.spec.get("probe")
         deadline = time.monotonic() + (probe or {}).get("timeout_s", 0)
         while self.status is None:
@@ -216,7 +220,8 @@ class Supervisor:
         port = self.spec["port"]
         if not answers(self.spec["host"], port, probe["path"]):
             return False
-        return procs.listens([entry.pid for entry in procs.descendants(self.me.pid)], port)
+        ours = procs.descendants(self.me.pid, self.id)
+        return procs.listens([entry.pid for entry in ours], port)
 
     def _scrape(self) -> None:
         """Begin to read the server's own figures, where it tells any."""
@@ -273,6 +278,8 @@ class Supervisor:
     def _finish(self, outcome: str, reason: str) -> None:
         """Leave nothing behind, then say how it ended."""
         survivors = self._clear_tree()
+        if self.stop_asked:
+            self._end_inner()
         held = self._cards_back()
         code, name = self._exit()
         sampler = getattr(self, "sampler", None)
@@ -315,6 +322,17 @@ class Supervisor:
             if not left:
                 return
             self._sleep(0.05)
+
+    def _end_inner(self) -> None:
+        """Ask the runs that this one launched to stop as well, and see them end."""
+        inner = InnerRuns(self.folder)
+        until = time.monotonic() + INNER_GRACE_S
+        while (left := inner.alive()) and time.monotonic() < until:
+            self._stop_wanted()
+            for run_id in inner.ask(left, now=self.kill_asked):
+                self.files.note(f"stop run {run_id}, which this one launched")
+            self._sleep(0.2)
+            self._reap()
 
     def _cards_back(self) -> list[int]:
         """Wait until our cards show the memory they had before; return those that do not."""

@@ -1,0 +1,304 @@
+"""Two or more selections of points side by side, matched by condition, judged by their repeats.
+
+The first group is the base. A row is one figure under one condition: the spread of every group and
+the ratio of each to the base. Points of a group under the same condition are its repeats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from studio.bench.definitions import DEFINITIONS, HEADLINES, definition
+from studio.bench.point import Point
+from studio.bench.said import Said
+from studio.bench.spread import CONFIDENCE, Judged, Ratio, Spread, ratio, spread
+
+LOAD_SIZES = ("num_prompts", "num_warmups", "prompts_per_user")
+"""Conditions that say how long was measured, not what: never matched on unless asked for."""
+
+Condition = tuple[tuple[str, Any], ...]
+"""Names and values, sorted by name, so that conditions can be compared."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure under one condition, in every group."""
+
+    condition: dict[str, Any]
+    metric: str
+    spreads: dict[str, Spread]
+    ratios: dict[str, Ratio | None]
+    """Of each group but the base; None where the base is not above zero."""
+
+    def judged(self, group: str) -> str:
+        """Return the key of `measures.judged`: better or worse where that is known."""
+        found = self.ratios[group]
+        word = found.judged if found else Judged.UNKNOWN
+        better = definition(self.metric).better
+        if word not in (Judged.MORE, Judged.LESS) or not better:
+            return str(word)
+        return "better" if word == better else "worse"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json` and for the page."""
+        return {
+            "condition": self.condition,
+            "metric": self.metric,
+            "groups": {name: _spread_dict(found) for name, found in self.spreads.items()},
+            "against_base": {
+                name: {
+                    "ratio": found.value if found else None,
+                    "percent": found.percent if found else None,
+                    "interval": list(found.interval) if found and found.interval else None,
+                    "judged": self.judged(name),
+                }
+                for name, found in self.ratios.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What groups have in common, row by row, and what sets them apart."""
+
+    groups: tuple[str, ...]
+    rows: tuple[Row, ...]
+    differs: dict[str, list[list[Any]]]
+    """Conditions and fields in which the groups differ: the values of each group in turn."""
+    num_conditions: int
+    num_only: int
+    """Conditions that at least one group lacks; they are in no row."""
+    one_start: bool
+    """True when all repeats of each group were measured in one start of its server."""
+
+    @property
+    def base(self) -> str:
+        """The group that the others are compared with."""
+        return self.groups[0]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Figures that the rows have, each once."""
+        return tuple(dict.fromkeys(row.metric for row in self.rows))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain values for `--json` and for the page."""
+        return {
+            "groups": list(self.groups),
+            "base": self.base,
+            "differs": self.differs,
+            "num_conditions": self.num_conditions,
+            "num_only": self.num_only,
+            "rows": [row.as_dict() for row in self.rows],
+            "said": [one.as_dict() for one in self.said()],
+        }
+
+    def said(self) -> list[Said]:
+        """Return the comparison in sentences: what differs, then each figure of each group."""
+        if not self.rows:
+            return [Said("measures.compare.nothing")]
+        told: list[Said] = []
+        if self.differs:
+            told.append(Said("measures.compare.differs", {"names": list(self.differs)}))
+        if self.num_only:
+            counts = {"conditions": self.num_conditions, "only": self.num_only}
+            told.append(Said("measures.compare.rows", counts))
+        for group in self.groups[1:]:
+            for metric in self.metrics:
+                rows = [row for row in self.rows if row.metric == metric and row.ratios[group]]
+                if rows:
+                    told.append(self._one(metric, group, rows))
+        tests = sum(
+            1 for row in self.rows for found in row.ratios.values() if found and found.interval
+        )
+        chance = tests * (1 - CONFIDENCE)
+        if chance >= 1:
+            told.append(Said("measures.compare.chance", {"tests": tests, "chance": round(chance)}))
+        if self.one_start and tests:
+            told.append(Said("measures.compare.one_start"))
+        return told
+
+    def _one(self, metric: str, group: str, rows: list[Row]) -> Said:
+        ratios = [found for row in rows if (found := row.ratios[group])]
+        percents = [found.percent for found in ratios]
+        clear = [found for found in ratios if found.judged in (Judged.MORE, Judged.LESS)]
+        ups = sum(found.judged is Judged.MORE for found in clear)
+        downs = len(clear) - ups
+        values: dict[str, Any] = {
+            "group": group,
+            "base": self.base,
+            "metric": metric,
+            "low": min(percents),
+            "high": max(percents),
+            "rows": len(rows),
+            "clear": len(clear),
+        }
+        better = definition(metric).better
+        if ups and downs:
+            if not better:
+                return Said("measures.compare.mixed_plain", {**values, "more": ups, "less": downs})
+            good, bad = (ups, downs) if better == "more" else (downs, ups)
+            return Said("measures.compare.mixed", {**values, "better": good, "worse": bad})
+        if clear:
+            word = "more" if ups else "less"
+            if better:
+                word = "better" if word == better else "worse"
+            return Said(f"measures.compare.{word}", values)
+        words = {found.judged for found in ratios}
+        if words <= {Judged.EQUAL}:
+            return Said("measures.compare.equal", values)
+        if Judged.SMALL in words:
+            return Said("measures.compare.small", values)
+        return Said(
+            f"measures.compare.{'unknown' if Judged.NOISE not in words else 'noise'}", values
+        )
+
+
+def compare(
+    groups: Mapping[str, Iterable[Point]],
+    *,
+    metrics: Collection[str] | None = None,
+    by: Collection[str] | None = None,
+) -> Comparison:
+    """Compare groups of points; the first is the base. Failed points are left out.
+
+    `metrics` are the figures wanted, else the headlines that every group has. `by` are the names
+    of the condition that must agree, else those whose values the groups share: what no two groups
+    have in common (a ZeRO stage, a batch size) is what they differ in, and is told instead.
+    Raise ValueError with fewer than two groups.
+    """
+    if len(groups) < 2:
+        raise ValueError("a comparison needs two groups")
+    done = {name: [point for point in points if point.done] for name, points in groups.items()}
+    matched = _shared(done.values()) if by is None else sorted(by)
+    sorted_out = {name: _by_condition(points, matched) for name, points in done.items()}
+    everywhere, somewhere = _conditions(sorted_out.values())
+    wanted = tuple(metrics) if metrics is not None else _common_headlines(done.values())
+    rows = [
+        row
+        for condition in everywhere
+        for metric in wanted
+        if (row := _row(condition, metric, sorted_out)) is not None
+    ]
+    differs = _differs(list(done.values()), matched)
+    only = len(somewhere) - len(everywhere)
+    starts = [{point.server_run for point in points} for points in done.values()]
+    one_start = all(len(runs) == 1 and "" not in runs for runs in starts)
+    return Comparison(tuple(groups), tuple(rows), differs, len(everywhere), only, one_start)
+
+
+def group_by(points: Iterable[Point], name: str) -> dict[str, list[Point]]:
+    """Sort points into groups by a field, condition or figure; those without it are left out."""
+    groups: dict[str, list[Point]] = {}
+    for point in points:
+        value = point.get(name)
+        if value is not None and value != "":
+            groups.setdefault(str(value), []).append(point)
+    return groups
+
+
+def repeats(
+    points: Iterable[Point], names: Sequence[str], metric: str
+) -> dict[tuple[Any, ...], Spread]:
+    """Return a figure's spread over the repeats of each condition, by the values of `names`."""
+    found: dict[tuple[Any, ...], list[float]] = {}
+    for point in points:
+        if point.done and metric in point.figures:
+            found.setdefault(tuple(point.get(n) for n in names), []).append(point.figures[metric])
+    return {key: spread(values) for key, values in found.items()}
+
+
+def _shared(groups: Iterable[Sequence[Point]]) -> list[str]:
+    """Return the conditions that all groups know and have at least one value of in common."""
+    lists = list(groups)
+    names = {name for points in lists for point in points for name in point.condition}
+    names -= set(LOAD_SIZES)
+    return sorted(name for name in names if set.intersection(*_values(lists, name)))
+
+
+def _values(groups: Sequence[Sequence[Point]], name: str) -> list[set[Any]]:
+    return [{point.condition.get(name) for point in points} for points in groups]
+
+
+def _by_condition(points: Iterable[Point], names: Sequence[str]) -> dict[Condition, list[Point]]:
+    found: dict[Condition, list[Point]] = {}
+    for point in points:
+        key = tuple((name, point.condition.get(name)) for name in names)
+        found.setdefault(key, []).append(point)
+    return found
+
+
+def _conditions(
+    groups: Iterable[Mapping[Condition, Any]],
+) -> tuple[list[Condition], set[Condition]]:
+    keys = [set(found) for found in groups]
+    return sorted(set.intersection(*keys), key=_order), set.union(*keys)
+
+
+def _order(condition: Condition) -> list[tuple[str, float, str]]:
+    """Sort lengths and loads as numbers, everything else as text."""
+    return [
+        (name, float(value), "")
+        if isinstance(value, (int, float))
+        else (name, float("-inf") if value is None else float("inf"), str(value))
+        for name, value in condition
+    ]
+
+
+def _common_headlines(groups: Iterable[Sequence[Point]]) -> tuple[str, ...]:
+    sets = [{name for point in points for name in point.figures} for points in groups]
+    common = set.intersection(*sets)
+    known = [name for name in HEADLINES if name in common]
+    tasks = sorted(name for name in common if name not in DEFINITIONS and "/" in name)
+    return (*known, *tasks)
+
+
+def _row(
+    condition: Condition, metric: str, groups: Mapping[str, Mapping[Condition, list[Point]]]
+) -> Row | None:
+    values = {
+        name: [point.figures[metric] for point in found[condition] if metric in point.figures]
+        for name, found in groups.items()
+    }
+    if not all(values.values()):
+        return None
+    base, *others = values
+    return Row(
+        {name: value for name, value in condition if value is not None},
+        metric,
+        {name: spread(found) for name, found in values.items()},
+        {name: ratio(values[name], values[base]) for name in others},
+    )
+
+
+_FIELDS = ("model", "server", "cards", "card_name", "engine", "version")
+
+
+def _differs(groups: Sequence[Sequence[Point]], matched: Collection[str]) -> dict[str, list[Any]]:
+    """Return what sets the groups apart: fields, and conditions that were not matched on."""
+    if not all(groups):
+        return {}
+    names = {name for points in groups for point in points for name in point.condition}
+    readers: dict[str, Callable[[Point], Any]] = {
+        name: lambda point, name=name: getattr(point, name) for name in _FIELDS
+    }
+    for name in sorted(names - set(matched) - set(LOAD_SIZES)):
+        readers[name] = lambda point, name=name: point.condition.get(name)
+    found = {}
+    for name, read in readers.items():
+        values = [list(dict.fromkeys(read(point) for point in points)) for points in groups]
+        if any(set(one) != set(values[0]) for one in values[1:]):
+            found[name] = values
+    return found
+
+
+def _spread_dict(found: Spread) -> dict[str, Any]:
+    return {
+        "num": found.num,
+        "mean": found.mean,
+        "median": found.median,
+        "sd": found.sd,
+        "interval": list(found.interval) if found.interval else None,
+    }

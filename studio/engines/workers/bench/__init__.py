@@ -1,0 +1,1 @@
+"""Load tests point by point: the grid, the server, the folder of results, the figures."""

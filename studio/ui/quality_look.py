@@ -1,0 +1,123 @@
+"""What is known about a comparison at one moment: its run, its figures, how far a voter is.
+
+A comparison is found by the name of its folder, or by the id of the run that works on it, which is
+all that is known before there is a folder.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studio.bench.saved import Results
+from studio.core.errors import NotFound
+from studio.core.spec import State
+from studio.engines.engine import Progress
+from studio.quality.summary import Overview
+from studio.quality.votes import Standing
+from studio.ui.quality_form import QUALITY
+from studio.ui.recent import Recent
+
+if TYPE_CHECKING:
+    from studio.jobs.jobs import Run
+    from studio.studio import Studio
+
+FRESH_S = 0.8
+MOST_RUNS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A comparison, whatever its state."""
+
+    name: str
+    """Name of the folder; empty while its run has not made it."""
+    run: Run | None
+    """The run that works on it, or did last."""
+    results: Results | None = None
+    overview: Overview | None = None
+    standing: Standing | None = None
+    progress: Progress | None = None
+
+    @property
+    def alive(self) -> bool:
+        """True while questions are asked or answers judged."""
+        return self.run is not None and self.run.state.alive
+
+    @property
+    def state(self) -> State:
+        """What its run is doing, or what became of it."""
+        return self.run.state if self.run is not None else State.DONE
+
+    @property
+    def begun_at(self) -> float:
+        """Unix seconds."""
+        if self.results is not None:
+            return self.results.created_at
+        return self.run.spec.created_at if self.run is not None else 0.0
+
+    @property
+    def key(self) -> str:
+        """What it is asked for by: the folder, else the run."""
+        return self.name or (self.run.id if self.run is not None else "")
+
+    @property
+    def blind(self) -> bool:
+        """True while the voter has pairs left, so that names would spoil votes."""
+        return self.standing is not None and self.standing.voted < self.standing.of
+
+
+class QualityLooks:
+    """Looks at comparisons, shared between viewers for a moment."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._recent = Recent(FRESH_S)
+
+    def all(self) -> list[Seen]:
+        """Return every comparison, newest first, without figures."""
+        return self._recent.get("all", self._all)
+
+    def find(self, name: str, by: str) -> Seen | None:
+        """Return one by folder or run with everything in it; the newest without a name.
+
+        None when there is none at all. Raise NotFound for a name that is not there.
+        """
+        found = self.all()
+        if not name:
+            return self._whole(found[0], by) if found else None
+        for seen in found:
+            if name == seen.name or (seen.run is not None and name == seen.run.id):
+                return self._whole(seen, by)
+        raise NotFound(f"There are no results called {name}.", hint="`quality ls` lists them.")
+
+    # inside -------------------------------------------------------------------------------------
+
+    def _all(self) -> list[Seen]:
+        runs = self._studio.jobs.list(engine=QUALITY, limit=MOST_RUNS)
+        found, worked_on = [], set()
+        for results in self._studio.quality.list():
+            mine = [
+                run
+                for run in runs
+                if run.id == results.about.run or run.spec.config.get("results") == results.name
+            ]
+            worked_on |= {run.id for run in mine}
+            newest = max(mine, key=lambda run: run.id, default=None)
+            found.append(Seen(name=results.name, run=newest, results=results))
+        found += [Seen(name="", run=run) for run in runs if run.id not in worked_on]
+        return sorted(found, key=lambda seen: seen.begun_at, reverse=True)
+
+    def _whole(self, seen: Seen, by: str) -> Seen:
+        return self._recent.get(("one", seen.key, by), lambda: self._look(seen, by))
+
+    def _look(self, seen: Seen, by: str) -> Seen:
+        desk, name = self._studio.quality, seen.name
+        return Seen(
+            name=name,
+            run=seen.run,
+            results=seen.results,
+            overview=desk.overview(name) if name else None,
+            standing=desk.standing(name, by) if name else None,
+            progress=self._studio.progress(seen.run.id) if seen.run and seen.alive else None,
+        )

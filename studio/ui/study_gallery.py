@@ -1,0 +1,126 @@
+"""The studies as cards: the question, what it needs, whether it can run here, what it last said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from studio.core.recipes import Recipe
+from studio.ui import units
+from studio.ui import widgets as w
+from studio.ui.i18n import say
+from studio.ui.sentences import one_line, translate
+from studio.ui.study_look import Seen, StudyLooks, outcome
+from studio.ui.study_needs import Needs, StudyFault, StudyNeeds
+from studio.ui.study_settings import study_recipes
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+TONES = {"met": ("ok", "check"), "not_met": ("bad", "cross"), "not_measurable": ("", "minus")}
+"""Colour and drawing of an outcome."""
+
+
+class Gallery:
+    """Draws the cards; what the machine can do is kept for a moment."""
+
+    def __init__(self, studio: Studio, looks: StudyLooks) -> None:
+        self._studio, self._looks = studio, looks
+        self._needs = StudyNeeds(studio)
+
+    def cards(self, lang: str) -> str:
+        """Return every study as a card; those under way stand first."""
+        recipes = study_recipes(self._studio)
+        if not recipes:
+            return w.empty(lang, "study.none", icon_name="scale")
+        newest = {recipe.name: self._looks.newest(recipe.name) for recipe in recipes}
+        recipes.sort(key=lambda recipe: not _alive(newest[recipe.name]))
+        cards = "".join(self._card(lang, recipe, newest[recipe.name]) for recipe in recipes)
+        return f'<div class="l-studies">{cards}</div>'
+
+    def head(self, lang: str, recipe: Recipe) -> str:
+        """Return the question of one study, what it needs and what is expected of it."""
+        found = self._needs.of(recipe)
+        return (
+            f'<div class="l-study-head"><h2>{w.esc(recipe.title[lang])}</h2>'
+            f"<p>{w.esc(recipe.about[lang])}</p>{needs_html(lang, found)}"
+            f'<div class="l-tags">{possible_html(lang, found)}</div></div>'
+        )
+
+    def _card(self, lang: str, recipe: Recipe, newest: Seen | None) -> str:
+        found = self._needs.of(recipe)
+        return (
+            f'<button type="button" class="l-study" data-study-open="{w.esc(recipe.name)}">'
+            f"<b>{w.esc(recipe.title[lang])}</b>"
+            f'<span class="l-study-about">{w.esc(recipe.about[lang])}</span>'
+            f"{needs_html(lang, found)}"
+            f'<span class="l-study-foot">{_last(lang, newest) or possible_html(lang, found)}</span>'
+            "</button>"
+        )
+
+
+def needs_html(lang: str, found: Needs | StudyFault) -> str:
+    """Return how many cards, which programs and how many cases a study has."""
+    if isinstance(found, StudyFault):
+        return ""
+    parts = [
+        ("gpu", count(lang, "study.needs.card", found.cards) if found.cards else "no_card"),
+        ("layers", count(lang, "study.needs.case", len(found.cells))),
+        ("box", ", ".join(found.programs)),
+    ]
+    shown = "".join(
+        f"<span>{w.icon(icon)}"
+        f"{w.esc(say(lang, 'study.needs.no_card') if text == 'no_card' else text)}</span>"
+        for icon, text in parts
+        if text
+    )
+    return f'<span class="l-study-needs">{shown}</span>'
+
+
+def possible_html(lang: str, found: Needs | StudyFault) -> str:
+    """Return whether the study can be measured on this machine, and what is built first."""
+    if isinstance(found, StudyFault):
+        return w.tag(one_line(lang, found.error), tone="bad", icon_name="alert")
+    able, of = len(found.possible), len(found.cells)
+    if not able:
+        why = found.cells[0].missing
+        reason = translate(lang, why.message) if why is not None else ""
+        told = " · ".join(
+            part for part in (say(lang, "study.can.no"), reason.rstrip("。.")) if part
+        )
+        return w.tag(told, icon_name="minus")
+    if able < of:
+        text = say(lang, "study.can.some", n=able, of=of)
+        shown = w.tag(text, tone="warn", icon_name="alert")
+    else:
+        shown = w.tag(say(lang, "study.can.yes"), tone="ok", icon_name="check")
+    if found.to_build:
+        names = ", ".join(found.to_build)
+        shown = w.Html(shown + w.tag(say(lang, "study.can.build", name=names), icon_name="hammer"))
+    return shown
+
+
+def outcome_tag(lang: str, seen: Seen) -> str:
+    """Return what a study came to; empty while nobody knows."""
+    told = outcome(seen.verdicts)
+    if not told:
+        return ""
+    tone, icon = TONES[told]
+    return w.tag(say(lang, f"study.verdict.{told}"), tone=tone, icon_name=icon)
+
+
+def count(lang: str, key: str, number: int) -> str:
+    """Return `1 case` or `3 cases`: `<key>` says one, `<key>s` several."""
+    return say(lang, key if number == 1 else f"{key}s", n=units.number(number))
+
+
+def _last(lang: str, newest: Seen | None) -> str:
+    """Return what the newest results are: a state while it runs or failed, else the outcome."""
+    if newest is None:
+        return ""
+    told = outcome_tag(lang, newest)
+    badge = w.badge(lang, newest.state) if newest.alive or not told else ""
+    return f"{badge}{told}{w.when(lang, newest.begun_at)}"
+
+
+def _alive(newest: Seen | None) -> bool:
+    return newest is not None and newest.alive

@@ -1,0 +1,206 @@
+"""What is known about a study's results at one moment, gathered from its folder and its runs.
+
+A study is found by the name of its folder, or by the id of the run that works on it, which is all
+that is known before the runner has made the folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from studio.bench.point import Point
+from studio.bench.saved import Results
+from studio.core.errors import NotFound
+from studio.core.spec import State
+from studio.engines.bench_run import results_folder
+from studio.engines.engine import Progress
+from studio.studies.expect import Verdict, read_summary
+from studio.studies.record import Record, StudyLook
+from studio.ui.recent import Recent
+from studio.ui.study_settings import ENGINE
+
+if TYPE_CHECKING:
+    from studio.jobs.jobs import Run
+    from studio.studio import Studio
+
+FRESH_S = 0.8
+MOST_RUNS = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """A study's results, whatever their state."""
+
+    name: str
+    """Name of the folder; empty while the runner has not made it."""
+    recipe: str
+    run: Run | None
+    """The run that works on it, or did last; None when it was deleted."""
+    look: StudyLook | None = None
+    results: Results | None = None
+    points: tuple[Point, ...] = ()
+    """Its own points and those of its load tests."""
+    load_folders: tuple[str, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    progress: Progress | None = None
+    cell_runs: Mapping[str, Run] | None = None
+    """The run of each cell that is at work, by the cell's name."""
+    cell_progress: Mapping[str, Progress] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """True while a runner is at work on it."""
+        return self.run is not None and self.run.state.alive
+
+    @property
+    def state(self) -> State:
+        """What the run is doing, or what became of it."""
+        if self.run is not None:
+            return self.run.state
+        whole = self.look is not None and self.look.rows_done >= self.look.rows
+        return State.DONE if whole else State.LOST
+
+    @property
+    def begun_at(self) -> float:
+        """Unix seconds."""
+        if self.results is not None:
+            return self.results.created_at
+        return self.run.spec.created_at if self.run is not None else 0.0
+
+    @property
+    def key(self) -> str:
+        """What it is asked for by: the folder, else the run."""
+        return self.name or (self.run.id if self.run is not None else "")
+
+
+class StudyLooks:
+    """Looks at studies, shared between viewers for a moment."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._recent = Recent(FRESH_S)
+
+    def all(self, recipe: str = "") -> list[Seen]:
+        """Return the results of one study, or of all, newest first; cells are not looked at."""
+        found = self._recent.get("all", self._all)
+        return [seen for seen in found if not recipe or seen.recipe == recipe]
+
+    def newest(self, recipe: str) -> Seen | None:
+        """Return the newest results of a study; None when it was never asked."""
+        return next(iter(self.all(recipe)), None)
+
+    def find(self, name: str, recipe: str = "") -> Seen | None:
+        """Return results by folder or run with everything in it; without a name the newest.
+
+        None when nothing was asked yet. Raise NotFound for a name that is not there.
+        """
+        if not name:
+            newest = self.newest(recipe)
+            if newest is None:
+                return None
+            name = newest.key
+        return self._recent.get(("one", name), lambda: self._one(name))
+
+    # inside -------------------------------------------------------------------------------------
+
+    def _all(self) -> list[Seen]:
+        runs = {run.id: run for run in self._studio.jobs.list(engine=ENGINE, limit=MOST_RUNS)}
+        found, worked_on = [], set()
+        for results in self._studio.saved.folders():
+            if results.about.kind != ENGINE:
+                continue
+            run = self._run_of(results, runs)
+            worked_on |= {run.id} if run else set()
+            found.append(
+                Seen(
+                    name=results.name,
+                    recipe=_recipe_of(results),
+                    run=run,
+                    results=results,
+                    verdicts=tuple(read_summary(results.verdict)),
+                )
+            )
+        found += [
+            Seen(name="", recipe=run.spec.recipe or "", run=run)
+            for run in runs.values()
+            if run.id not in worked_on and results_folder(run.dir) is None
+        ]
+        return sorted(found, key=lambda seen: seen.begun_at, reverse=True)
+
+    def _run_of(self, results: Results, runs: Mapping[str, Run]) -> Run | None:
+        """Return the newest run of a folder: the last that its record names, else who began it."""
+        ident = Record(results.folder).last_run() or results.about.run
+        if ident in runs:
+            return runs[ident]
+        try:
+            return self._studio.jobs.get(ident) if ident else None
+        except NotFound:
+            return None
+
+    def _one(self, name: str) -> Seen:
+        listed = next((s for s in self.all() if name in (s.name, s.run and s.run.id)), None)
+        if listed is None:
+            listed = self._by_run(name)
+        if listed.results is None:
+            return listed
+        alive = listed.alive
+        record = Record(listed.results.folder)
+        look = record.look(alive)
+        folders = tuple(dict.fromkeys(cell.results for cell in look.cells if cell.results))
+        load = {folder: self._points(folder) for folder in folders}
+        look = record.look(alive, load)
+        at_work = self._at_work(look) if alive else {}
+        told = {cell: self._studio.progress(run.id) for cell, run in at_work.items()}
+        points = [*listed.results.points, *(p for rows in load.values() for p in rows)]
+        return Seen(
+            name=listed.name,
+            recipe=look.recipe or listed.recipe,
+            run=listed.run,
+            look=look,
+            results=listed.results,
+            points=tuple(sorted(points, key=lambda point: point.at)),
+            load_folders=folders,
+            verdicts=listed.verdicts,
+            progress=self._studio.progress(listed.run.id) if listed.run and alive else None,
+            cell_runs=at_work,
+            cell_progress={cell: progress for cell, progress in told.items() if progress},
+        )
+
+    def _by_run(self, ident: str) -> Seen:
+        """Return the results that an older run worked on; raise NotFound."""
+        run = self._studio.jobs.get(ident)
+        folder = results_folder(run.dir)
+        listed = next((s for s in self.all() if folder is not None and s.name == folder.name), None)
+        return listed or Seen(name="", recipe=run.spec.recipe or "", run=run)
+
+    def _points(self, folder: str) -> list[Point]:
+        try:
+            return list(self._studio.saved.get(folder).points)
+        except NotFound:
+            return []
+
+    def _at_work(self, look: StudyLook) -> dict[str, Run]:
+        found = {}
+        for cell in look.cells:
+            if cell.phase.over or not cell.runs:
+                continue
+            try:
+                found[cell.name] = self._studio.jobs.get(cell.runs[-1])
+            except NotFound:
+                continue
+        return found
+
+
+def outcome(verdicts: Sequence[Verdict]) -> str:
+    """Return what a study came to as a whole: not_met, met, not_measurable, or empty."""
+    states = {str(verdict.state) for verdict in verdicts}
+    return next((name for name in ("not_met", "met", "not_measurable") if name in states), "")
+
+
+def _recipe_of(results: Results) -> str:
+    try:
+        return str(Record(results.folder).study().get("recipe") or "")
+    except NotFound:
+        return str(results.about.settings.get("recipe") or "")

@@ -1,0 +1,46 @@
+"""The Bench tab: load tests, studies, everything that was ever measured, quality beside speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import gradio as gr
+from gradio.events import api
+
+from studio.ui import bench_load, bench_results, quality_view, study_view
+from studio.ui.bench_scripts import BenchScripts
+from studio.ui.errors import guard
+from studio.ui.i18n import T
+from studio.ui.routes import Route
+from studio.ui.tab import Tab
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
+
+VIEWS = {
+    "load": bench_load,
+    "studies": study_view,
+    "results": bench_results,
+    "quality": quality_view,
+}
+"""What `?tab=bench&view=` may say, in the order of the tabs inside."""
+
+
+def build(studio: Studio) -> None:
+    """Lay out the four views, each built when it is first seen, and what scripts may call."""
+    with gr.Tabs(elem_id="bench-views"):
+        for name, view in VIEWS.items():
+            with gr.Tab(T(f"bench.view.{name}"), id=name, elem_id=f"bench-view-{name}"):
+                view.build(studio)
+    do = BenchScripts(studio)
+    for fn in (do.bench_launch, do.bench_plan, do.bench_points, do.bench_compare, do.bench_verdict):
+        api(guard(fn), api_name=fn.__name__)
+
+
+def routes(studio: Studio) -> Sequence[Route]:
+    """Return what the views look at again and again."""
+    return [route for view in VIEWS.values() for route in view.routes(studio)]
+
+
+TAB = Tab(id="bench", icon="bench", order=50, build=build, routes=routes)

@@ -1,0 +1,222 @@
+"""Verdicts over load tests whose outcome is known, said in sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from measures.points import load, server, thrice
+
+from studio.bench.point import Point
+from studio.bench.said import Said
+from studio.bench.verdict import DEFAULT_SLO, verdict
+from studio.ui.measures import sentences
+
+SLO = {"ttft_ms": 500, "tpot_ms": 50}
+
+
+def said(told: list[Said], key: str) -> dict[str, Any]:
+    """Return the values of the one sentence of a key."""
+    (found,) = [one.values for one in told if one.key == f"measures.verdict.{key}"]
+    return found
+
+
+def keys(told: list[Said]) -> list[str]:
+    return [one.key.rpartition(".")[2] for one in told]
+
+
+def grid(*rows: tuple[int, float, float, float], **more: Any) -> list[Point]:
+    """Return three close repeats of (users, tokens/s, TTFT P90, TPOT P90)."""
+    return [
+        point
+        for users, speed, ttft, tpot in rows
+        for point in thrice(
+            users, speed, speed * 1.001, speed * 0.999, ttft=ttft, tpot=tpot, **more
+        )
+    ]
+
+
+def test_the_sentence_of_the_brief() -> None:
+    """4 users keep the limits; beyond 32 requests queue because the KV cache is full."""
+    points = [
+        *grid((1, 100, 80, 10), (4, 380, 312.4, 41.7), (16, 1200, 700, 60)),
+        *grid((32, 2000, 900, 70), figures=server(0.8, 32, 0)),
+        *grid((64, 2100, 4000, 72), figures=server(0.998, 38, 26)),
+        *grid((128, 2080, 9000, 73), figures=server(1.0, 38, 90)),
+    ]
+    told = verdict(points, slo=SLO)
+    assert sentences("en", told) == [
+        "4 users at once: first token under 313 ms and 23.9 tokens/s each for 90 %.",
+        "At 16 users, the slowest tenth waits 700 ms or more for the first token; "
+        "the limit is 500 ms.",
+        "Most output: 2,100 tokens/s at 64 users.",
+        "Beyond 32 users the throughput stops growing: 4 times the load gives 5 % more.",
+        "Requests queue because the KV cache is full (100 % in use, 38 of 64 running).",
+        "Limits: TTFT ≤ 500 ms, TPOT ≤ 50 ms.",
+    ]
+    assert sentences("zh", told)[0] == (
+        "4 个用户同时使用：90 % 的请求首 token 不超过 313 ms，每人 23.9 token/s。"
+    )
+
+
+def test_two_h200_cards_still_grow() -> None:
+    """FACTS: 211, 4,216 and 8,750 tok/s at 1, 32 and 128 users on one H200."""
+    points = grid((1, 211, 22, 4.6), (32, 4216, 254, 5.63), (128, 8750, 278, 12.46))
+    told = verdict(points)
+    assert said(told, "users_all") == {
+        "load": {"users": 128},
+        "ttft_ms": 278,
+        "tokens_per_s": 80.2,  # 1000 / 12.46 = 80.26, rounded to the careful side
+    }
+    assert said(told, "growing") == {"load": {"users": 128}}
+    assert said(told, "limits_default") == {"limits": DEFAULT_SLO}
+    assert sentences("en", told)[0].startswith("At least 128 users at once")
+
+
+@pytest.mark.parametrize(
+    ("figures", "settings", "key"),
+    [
+        (server(0.99, 40, 24), {}, "why_kv"),
+        (server(0.99, 64, 0, preemptions=7), {}, "why_preempt"),
+        (server(0.40, 32, 32), {"max_num_seqs": 32}, "why_seqs"),
+        (server(0.40, 32, 32), {}, "why_limit"),
+        (server(0.40, 32, 32), {"max_num_seqs": 256}, "why_limit"),
+        (server(0.40, 64, 12), {"max_num_seqs": 256}, "why_compute"),
+        (server(0.40, 20, 0), {}, "why_client"),
+        ({}, {"max_num_seqs": 32}, "why_unknown"),
+    ],
+)
+def test_why_it_stops(figures: dict[str, float], settings: dict[str, Any], key: str) -> None:
+    points = [*grid((16, 2000, 100, 10)), *grid((64, 2050, 900, 40), figures=figures)]
+    told = verdict(points, slo=SLO, server={"settings": settings})
+    assert said(told, "stops")["load"] == {"users": 16}
+    assert key in keys(told)
+    assert sum(name.startswith("why_") for name in keys(told)) == 1
+
+
+def test_throughput_that_falls() -> None:
+    told = verdict(grid((8, 1000, 10, 10), (16, 990, 10, 10), (32, 700, 10, 10)))
+    assert said(told, "falls") == {
+        "load": {"users": 8},
+        "last": {"users": 32},
+        "loss_percent": 30,
+    }
+
+
+def test_no_load_keeps_the_limits() -> None:
+    told = verdict(grid((1, 10, 2500, 100), (2, 20, 3000, 100)), slo=SLO)
+    assert said(told, "users_none") == {"load": {"users": 1}}
+    assert sentences("en", told)[0] == (
+        "Even with 1 user at once, fewer than 90 % of the requests keep the limits."
+    )
+    assert said(told, "broken_ttft") == {"load": {"users": 1}, "value_ms": 2500, "limit_ms": 500}
+
+
+def test_the_pace_breaks_first() -> None:
+    told = verdict(grid((1, 10, 100, 10), (8, 60, 100, 80)), slo=SLO)
+    broken = said(told, "broken_tpot")
+    assert (broken["tokens_per_s"], broken["limit_tokens_per_s"]) == (12.5, 20)
+
+
+def test_one_bad_repeat_is_one_too_many() -> None:
+    good = grid((1, 10, 100, 10))
+    points = [load(8, 80, ttft=t, repeat=n) for n, t in enumerate((480, 490, 510))]
+    told = verdict([*good, *points], slo=SLO)
+    assert said(told, "users")["load"] == {"users": 1}
+    assert said(told, "barely") == {"load": {"users": 8}, "kept": 2, "repeats": 3}
+
+
+def test_all_limits_at_once_where_that_was_measured() -> None:
+    """Each P90 keeps its limit, but only 84 % of the requests keep both."""
+    ok = {"goodput_share": 0.99}
+    points = [
+        *[load(1, 10, figures=ok, slo=SLO, repeat=n) for n in range(3)],
+        *[load(8, 60, figures={"goodput_share": 0.84}, slo=SLO, repeat=n) for n in range(3)],
+    ]
+    told = verdict(points)
+    assert said(told, "users")["load"] == {"users": 1}
+    assert said(told, "broken_share") == {"load": {"users": 8}, "share_percent": 84}
+    assert said(told, "limits") == {"limits": SLO}
+    assert said(verdict(points, slo={"ttft_ms": 400}), "users_all")["load"] == {"users": 8}
+
+
+def test_failures_break_limits_too() -> None:
+    many = {"failed": 10, "completed": 30}
+    told = verdict([load(1, 10), load(8, 60, figures=many)], slo=SLO)
+    assert said(told, "broken_failed") == {"load": {"users": 8}, "failed_percent": 25}
+    assert said(told, "failed_requests") == {"failed": 10, "requests": 80}
+
+
+def test_rates() -> None:
+    """40 requests at 8/s take 5 s plus the last answer's second: 6.67 a second are all of them."""
+
+    def at(rate: float, answered: float, **more: Any) -> list[Point]:
+        told = {"request_throughput": answered, "e2el_mean_ms": 1000.0, **more}
+        return [load(None, 100, rate=rate, figures=told, repeat=n) for n in range(3)]
+
+    fine = [*at(2, 40 / 21), *at(8, 40 / 6)]
+    told = verdict(fine, slo=SLO)
+    assert said(told, "keeps_up") == {"load": {"rate": 8}}
+    assert said(told, "rate_all")["load"] == {"rate": 8}
+    full = at(16, 6.9, **server(0.99, 50, 30))
+    told = verdict([*fine, *full], slo=SLO)
+    assert said(told, "behind") == {"load": {"rate": 8}, "next": 16, "answered": 6.9}
+    assert said(told, "why_kv") == {"kv_percent": 99, "running": 50, "asked": 80}
+    told = verdict(at(16, 2.0), slo=SLO)
+    assert said(told, "behind_all") == {"next": 16, "answered": 2}
+
+
+def test_each_length_is_judged_by_itself() -> None:
+    long = grid((1, 50, 100, 10), (8, 300, 800, 10), condition={"input_len": 2048})
+    told = verdict([*grid((1, 100, 50, 10), (8, 700, 90, 10)), *long], slo=SLO)
+    heads = [one.values for one in told if one.key.endswith(".shape")]
+    assert heads == [{"input_len": 512, "output_len": 128}, {"input_len": 2048, "output_len": 128}]
+    assert said(told, "users_all")["load"] == {"users": 8}
+    assert said(told, "users")["load"] == {"users": 1}
+
+
+def test_each_case_is_judged_by_itself() -> None:
+    told = verdict(
+        [*grid((1, 100, 50, 10), case="one"), *grid((1, 150, 50, 10), case="tp2", cards=2)]
+    )
+    assert [one.values["name"] for one in told if one.key.endswith("shape_named")] == [
+        "one",
+        "tp2",
+    ]
+    peak = said(told, "peak_cards")
+    assert (peak["tokens_per_s"], peak["per_card"], peak["cards"]) == (150, 75, 2)
+
+
+def test_doubts() -> None:
+    noisy = thrice(8, 100, 80, 120)
+    assert said(verdict(noisy), "noise") == {"load": {"users": 8}, "percent": 50}
+    assert "once" in keys(verdict([load(1, 100)]))
+    assert said(verdict(thrice(1, 100, 101)), "few") == {"repeats": 2}
+    short = [load(1, 100, figures={"output_tokens": 40 * 64})]
+    assert said(verdict(short), "ignored_lengths") == {"got_percent": 50}
+    assert "ignored_lengths" not in keys(verdict([load(1, 9, figures={"output_tokens": 40 * 128})]))
+    failed = load(8, 0, status="failed", error="Connection refused")
+    assert said(verdict([*thrice(1, 9, 9, 9), failed]), "failed_points") == {
+        "failed": 1,
+        "points": 4,
+        "error": "Connection refused",
+    }
+
+
+def test_energy_at_its_cheapest() -> None:
+    points = [
+        *thrice(1, 10, 10, 10, figures={"energy_per_token_j": 2.5}),
+        *thrice(64, 600, 600, 600, figures={"energy_per_token_j": 0.08125}),
+    ]
+    assert said(verdict(points), "energy") == {"load": {"users": 64}, "joules": 0.0812}
+
+
+def test_nothing_and_nothing_but_failures() -> None:
+    assert keys(verdict([])) == ["none"]
+    failed = [load(1, 0, status="failed", error="no memory")]
+    assert sentences("en", verdict(failed)) == ["Every point failed: no memory"]
+
+
+def test_points_without_a_load_have_no_series() -> None:
+    told = verdict([Point(id="mmlu", figures={"mmlu/acc": 0.5})])
+    assert keys(told) == []
