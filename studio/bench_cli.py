@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +14,7 @@ from studio.bench.point import Point
 from studio.bench.said import Said
 from studio.bench.saved import Results
 from studio.bench.verdict import verdict
+from studio.bench_papers import Lang, Name, chart, journal, language, report
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.recipes import did_you_mean, parse_overrides
 from studio.core.spec import State
@@ -26,10 +26,10 @@ from studio.ui import measures, units
 from studio.ui.measuretables import comparison_table, points_table
 
 bench_app = typer.Typer(help="Load tests and what they measured: tables, verdicts, charts, papers.")
+bench_app.command("chart")(chart)
+bench_app.command("report")(report)
+bench_app.command("journal")(journal)
 
-Name = Annotated[str, typer.Argument(help="Folder of results, or enough of its beginning.")]
-Lang = Annotated[str | None, typer.Option("--lang", help="en or zh.")]
-Out = Annotated[Path | None, typer.Option("-o", "--out", help="File to write; else printed.")]
 Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Figure; repeatable.")]
 
@@ -75,7 +75,7 @@ def bench_show(name: Name, home: Home = None, lang: Lang = None, as_json: Json =
     for key, value in _facts(whole[0]):
         print(f"{key:<10} {value}")
     print()
-    print_table(*points_table(_lang(studio), points))
+    print_table(*points_table(language(studio), points))
 
 
 @bench_app.command("points")
@@ -110,7 +110,7 @@ def bench_points(
     elif as_csv:
         _write_csv(found)
     else:
-        print_table(*points_table(_lang(studio), found, _known(found, metric)))
+        print_table(*points_table(language(studio), found, _known(found, metric)))
 
 
 @bench_app.command("compare")
@@ -139,11 +139,11 @@ def bench_compare(
         )
     chosen = _known([point for points in groups.values() for point in points], metric)
     found = compare(groups, metrics=chosen or None, by=by or None)
-    told = measures.sentences(_lang(studio), found.said())
+    told = measures.sentences(language(studio), found.said())
     if as_json:
         print_json({**found.as_dict(), "sentences": told})
         return
-    print_table(*comparison_table(_lang(studio), found))
+    print_table(*comparison_table(language(studio), found))
     print("\n".join(["", *told]))
 
 
@@ -160,7 +160,7 @@ def bench_verdict(
     """Say in sentences what a load test showed: users it bears, where it stops growing, and why."""
     studio = open_studio(home, lang=lang)
     told = _verdict(studio, name, _limits(limits or []))
-    sentences = measures.sentences(_lang(studio), told)
+    sentences = measures.sentences(language(studio), told)
     if as_json:
         print_json({"said": [one.as_dict() for one in told], "sentences": sentences})
     else:
@@ -188,7 +188,7 @@ def bench_rm(
 def bench_run(
     endpoint: Annotated[str, typer.Argument(help="Endpoint, by name, id or run; or a URL.")],
     settings: Annotated[
-        list[str] | None, typer.Argument(help="key=value: concurrency=1,8,64 repeats=3 ...")
+        list[str] | None, typer.Argument(help="key=value: concurrency=[1,8,64] repeats=3 ...")
     ] = None,
     tool: Annotated[str, typer.Option(help="vllm-bench or guidellm.")] = "vllm-bench",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command only.")] = False,
@@ -226,7 +226,7 @@ def _launch(studio: Studio, ask: Launch, detach: bool, as_json: bool) -> None:
         print_json({**run.summary(), "results": results})
     elif results and not detach:
         print(f"\nresults {results}")
-        print("\n".join(measures.sentences(_lang(studio), _verdict(studio, results, None))))
+        print("\n".join(measures.sentences(language(studio), _verdict(studio, results, None))))
     if run.state in (State.FAILED, State.LOST):
         raise typer.Exit(1)
 
@@ -289,10 +289,6 @@ def _known(points: Iterable[Point], metrics: Sequence[str] | None) -> tuple[str,
 def _matches(item: Results, kind: str | None, text: str) -> bool:
     told = " ".join((item.name, *(item.about.title or {}).values(), *item.models)).lower()
     return kind in (None, item.about.kind) and all(t in told for t in text.lower().split())
-
-
-def _lang(studio: Studio) -> str:
-    return "zh" if studio.settings.lang == "zh" else "en"
 
 
 def _facts(item: Results) -> list[tuple[str, str]]:

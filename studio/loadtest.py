@@ -29,6 +29,8 @@ from studio.studio import Launch, Studio
 
 TOOLS = ("vllm-bench", "guidellm")
 """Engines that make load, the usual one first."""
+_EMPTY = ("", None, [], {})
+"""What a form sends for a field that nobody filled in."""
 _FILLED_IN = ("base_url", "api_key", "server", "server_run", "measure_cards", "metrics_urls")
 
 
@@ -60,7 +62,7 @@ def load_ask(
     if tool not in TOOLS:
         raise NotFound(f"{tool} makes no load.", hint=f"Use one of: {', '.join(TOOLS)}.")
     known = target(studio, endpoint)
-    told = {key: value for key, value in (settings or {}).items() if value not in ("", None)}
+    told = {key: value for key, value in (settings or {}).items() if value not in _EMPTY}
     filled: dict[str, Any] = {**known, **told}
     name = str(filled.get("model") or urlsplit(filled["base_url"]).netloc)
     stem = name.rstrip("/").rpartition("/")[2]
@@ -88,8 +90,11 @@ def resume_ask(studio: Studio, results: str, *, endpoint: str = "", group: str =
             f"{found.name} is not a load test, so there is no sweep to go on with.",
             hint="`bench ls` tells which results are.",
         )
-    where = endpoint or str(frozen.get("server_run") or "") or str(frozen["base_url"])
-    known = _whom(studio, where) or target(studio, str(frozen["base_url"]))
+    if endpoint:
+        known = target(studio, endpoint)
+    else:
+        same = _whom(studio, str(frozen.get("server_run") or ""))
+        known = same or target(studio, str(frozen["base_url"]))
     fields = studio.engine(tool).Config.model_fields
     kept = {key: value for key, value in frozen.items() if key in fields}
     kept = {key: value for key, value in kept.items() if key not in _FILLED_IN}

@@ -20,7 +20,7 @@ from typing import Any
 from studio.bench.environment import environment
 from studio.bench.saved import About, Results
 from studio.core.errors import EndpointDown, NotFound, StudioError
-from studio.core.settings import Settings
+from studio.core.settings import ROOT, Settings
 from studio.core.spec import Endpoint
 from studio.engines.quality import SUMMARY, QualityConfig
 from studio.jobs.rundir import RunDir
@@ -176,34 +176,51 @@ def _results(
     if config.results:
         results = studio.quality.get(config.results)
     else:
-        about = _about(run, config, found)
+        about = _about(studio, run, config, found)
         results = studio.saved.get(studio.saved.begin(about).name)
     (run.artifacts / "results.json").write_text(json.dumps({"results": results.name}))
     print(f"results {results.name}", flush=True)
     return results
 
 
-def _about(run: RunDir, config: QualityConfig, found: list[Contestant]) -> About:
+def _about(studio: Studio, run: RunDir, config: QualityConfig, found: list[Contestant]) -> About:
     questions = Path(config.questions).stem.removeprefix("questions-")
+    labels = [one.label for one in found]
     return About(
         kind=QUALITY,
         name=f"quality-{questions}",
-        model=", ".join(one.label for one in found),
+        title={
+            "en": f"{' against '.join(labels)} · {questions}",
+            "zh": f"{' 对 '.join(labels)} · {questions}",
+        },
+        model=labels[0] if len(labels) == 1 else "",
         run=run.folder.name,
         environment=environment(),
-        command=_command(run, config),
+        command=_command(studio, run, config, found),
         settings=config.model_dump(mode="json", exclude={"extra_args", "results"}),
     )
 
 
-def _command(run: RunDir, config: QualityConfig) -> str:
-    """Return the comparison as one line of shell: the recipe, and what was set besides."""
+def _command(studio: Studio, run: RunDir, config: QualityConfig, found: list[Contestant]) -> str:
+    """Return the comparison as one line of shell: the recipe, and what differs from it."""
+    recipe, known = QUALITY, {}
     try:
-        recipe = run.spec().recipe or "quality"
-    except FileNotFoundError:
-        recipe = "quality"
+        recipe = run.spec().recipe or QUALITY
+        known = studio.recipes.get(recipe).settings if recipe != QUALITY else {}
+    except (FileNotFoundError, StudioError):
+        pass  # started by hand, or the recipe is gone: every setting is written out
     given = config.model_dump(mode="json", exclude_defaults=True, exclude={"judge_prompt"})
-    words = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in given.items()]
+    path = Path(config.questions)
+    if path.is_relative_to(ROOT):
+        given["questions"] = str(path.relative_to(ROOT))
+    given["answers_from"] = [
+        f"{one.endpoint if one.run else one.base_url}{SPLIT}{one.model}" for one in found
+    ]
+    words = [
+        f"{name}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for name, value in given.items()
+        if known.get(name) != value
+    ]
     return shlex.join(["python", "app.py", "quality", "run", recipe, *words])
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from studio.core.errors import NotFound, RunBusy
+from studio.core.errors import NotFound
 from studio.core.recipes import parse_overrides
 from studio.core.spec import State
 from studio.jobs.jobs import Run
@@ -100,7 +101,8 @@ def stop(name: Name, home: Home = None, as_json: Json = False) -> None:
     studio = open_studio(home)
     look = studies.look(studio, name)
     if look.phase.over:
-        raise RunBusy(f"{look.name} is {look.phase}.", hint="There is nothing to stop.")
+        print(f"{look.name} is {look.phase}: there is nothing to stop.")
+        return
     studio.jobs.stop(look.run)
     while studio.jobs.get(look.run).state.alive:
         time.sleep(0.2)
@@ -123,14 +125,19 @@ def verdict(
 ) -> None:
     """Print what became of a study's expectations: met, not met, or not measurable and why."""
     studio = open_studio(home)
-    found = studies.verdicts(studio, studies.look(studio, name).name)
+    name = studies.look(studio, name).name
+    found = studies.verdicts(studio, name)
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return
-    from studio.ui.verdicts import verdict_text  # words; nothing of Gradio
+    from studio.ui.study_look import StudyLooks  # words; nothing of Gradio
+    from studio.ui.study_verdict import titles
+    from studio.ui.verdicts import verdict_text
 
+    seen = StudyLooks(studio).find(name)
+    names = titles(lang, seen) if seen else {}
     for one in found:
-        print(verdict_text(lang, one))
+        print(verdict_text(lang, one, names))
 
 
 @study_app.command()
@@ -139,7 +146,7 @@ def report(name: Name, home: Home = None) -> None:
     from studio.ui.report import write_report
 
     studio = open_studio(home)
-    print(write_report(studio, studio.saved.get(name).folder))
+    print(write_report(studio, _concluded(studio, name)))
 
 
 @study_app.command()
@@ -148,7 +155,7 @@ def journal(name: Name, home: Home = None) -> None:
     from studio.ui.journal import write_journal
 
     studio = open_studio(home)
-    print(write_journal(studio, studio.saved.get(name).folder))
+    print(write_journal(studio, _concluded(studio, name)))
 
 
 def smoke(settings: Words = None, home: Home = None, as_json: Json = False) -> None:
@@ -178,6 +185,14 @@ def _launch(studio: Studio, ask: Launch, *, detach: bool, as_json: bool) -> Run:
     if launched.state in (State.FAILED, State.LOST):
         raise typer.Exit(1)
     return launched
+
+
+def _concluded(studio: Studio, name: str) -> Path:
+    """Return a study's folder, its verdict written where its runner did not come to that."""
+    look = studies.look(studio, name)
+    if look.phase.over:
+        studies.conclude(studio, look.name)
+    return studio.saved.get(look.name).folder
 
 
 def _offer(studio: Studio, name: str) -> dict[str, Any]:

@@ -17,9 +17,7 @@ from typing import Any
 
 from studio.core.errors import NotFound, RecipeInvalid, StudioError
 from studio.engines.study_config import StudyConfig
-from studio.jobs.shim.files import replace_json
 from studio.studies import studies
-from studio.studies.expect import summary
 from studio.studies.record import Phase
 from studio.studies.runner import Runner
 from studio.studio import Studio
@@ -52,9 +50,7 @@ def main() -> int:
 def conclude(studio: Studio, name: str) -> None:
     """Write `verdict.json`, `journal.md` and `report.html`; what cannot be written is told."""
     folder = studio.saved.get(name).folder
-    found = studies.verdicts(studio, name)
-    replace_json(folder / "verdict.json", summary(found))
-    for verdict in found:
+    for verdict in studies.conclude(studio, name):
         _tell(_line(verdict.model_dump(mode="json")))
     for write in (_journal, _report):
         try:

@@ -10,7 +10,7 @@
   const $$ = (selector, within = document) => [...(within?.querySelectorAll(selector) ?? [])];
   const esc = (text) => String(text ?? "").replace(/[&<>"']/g, (c) => `&#${c.charCodeAt(0)};`);
   const say = (key, values) => ladder.say(`bench.${key}`, values);
-  const WAIT_MS = 120;
+  const WAIT_MS = 80;
   const KEPT = "ladder_bench";
 
   // ---- inner views ----------------------------------------------------------------------------
@@ -161,9 +161,9 @@
   function cellsOf(row, by) {
     const go = `<a class="l-link" href="?tab=bench&view=results&name=${encodeURIComponent(row.folder)}" data-ladder-open="bench" data-view="results" data-name="${esc(row.folder)}">${esc(row.name)}</a>`;
     if (by === "points") {
-      const sub = [row.case, row.repeat ? say("repeat_n", { n: row.repeat + 1 }) : ""].filter(Boolean).join(" · ");
+      const repeat = row.repeat ? ` <span class="l-muted">${esc(say("repeat_n", { n: row.repeat + 1 }))}</span>` : "";
       const bad = row.error ? `<span class="l-tag l-tone-bad" title="${esc(row.error)}">${esc(say("status.failed"))}</span>` : "";
-      return [`${go}${sub ? `<small>${esc(sub)}</small>` : ""}`, `${esc(row.condition)}${bad}`, esc(row.model), esc(row.server), when(row.at)];
+      return [`${go}${row.case ? `<small>${esc(row.case)}</small>` : ""}`, `${esc(row.condition)}${repeat}${bad}`, esc(row.model), esc(row.server), when(row.at)];
     }
     const sub = [row.kind_label, row.case].filter(Boolean).join(" · ");
     const bad = row.failed ? ` <span class="l-tag l-tone-bad">${esc(say("n_failed", { n: row.failed }))}</span>` : "";
@@ -196,7 +196,7 @@
       : say("count_folders", { n: answer.total.toLocaleString("en"), points: answer.points.toLocaleString("en") });
     drawPager();
     drawChosen();
-    fillColumns();
+    if ($(".l-b-columns[open]", root())) fillColumns();
     const { offset: _, choices: __, ...asked } = query();
     $("[data-bench-csv]", root()).href = `ladder/bench/csv?${new URLSearchParams(asked)}`;
   }
@@ -262,6 +262,11 @@
     place.dataset.query = JSON.stringify({ ...now, [target.name]: value });
     delete place.dataset.version;
     ladder.refresh(place);
+  });
+
+  document.addEventListener("change", ({ target }) => {
+    if (!target.matches?.("[data-bench-with]") || !target.value) return;
+    ladder.open("bench", { view: "results", compare: `${target.dataset.benchWith},${target.value}` });
   });
 
   // ---- what is clicked and typed --------------------------------------------------------------
@@ -334,6 +339,11 @@
       state.columns[state.by] = [];
       keep();
       load();
+      return;
+    }
+    const more = hit("[data-bench-more]");
+    if (more) {
+      more.setAttribute("aria-expanded", more.getAttribute("aria-expanded") !== "true");
       return;
     }
     if (hit("[data-bench-clear]")) {

@@ -8,8 +8,8 @@
 (() => {
   const { ladder } = window;
   const NARROW_PX = 600;
-  const PICTURE_PX = 1000;
   const SCALE = 2;
+  const TOKEN = /(--l-[\w-]+)(?:\/([\d.]+))?/g;
   const CONFIG = { displayModeBar: false, displaylogo: false, doubleClick: "reset", showTips: false };
   const shown = new Map();
 
@@ -44,12 +44,13 @@
       if (value && typeof value === "object") {
         return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, paint(item)]));
       }
-      if (typeof value !== "string" || !value.startsWith("--l-")) return value;
-      const [token, opacity] = value.split("/");
-      const colour = style.getPropertyValue(token).trim();
-      if (!opacity) return colour;
-      const part = (at) => parseInt(colour.slice(at, at + 2), 16);
-      return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
+      if (typeof value !== "string" || !value.includes("--l-")) return value;
+      return value.replace(TOKEN, (_, token, opacity) => {
+        const colour = style.getPropertyValue(token).trim();
+        if (!opacity) return colour;
+        const part = (at) => parseInt(colour.slice(at, at + 2), 16);
+        return `rgba(${part(1)},${part(3)},${part(5)},${opacity})`;
+      });
     };
   }
 
@@ -201,46 +202,8 @@
   // The wide figure by itself: with title, what it is about and its keys, on the page's ground.
   function picture(answer) {
     const paint = painter();
-    const { data, layout, keys } = answer.wide;
-    const title = wrapped(answer.title, 74);
-    const names = keys.map((key) => `<span style="color:${paint(key.colour)}">${key.dash ? dashes[key.dash] : "●"}</span> ${escaped(key.name)}`);
-    const under = [wrapped(answer.about, 130), names.join("&nbsp;&nbsp;&nbsp;")].filter(Boolean);
-    const lines = under.join("<br>").split("<br>").length * (under.length ? 1 : 0);
-    const room = 24 + 24 * title.split("<br>").length + 17 * lines;
-    const grown = paint(layout);
-    grown.margin = { ...grown.margin, t: grown.margin.t + room, r: grown.margin.r + 12, l: Math.max(grown.margin.l, 24) };
-    const text = under.length ? { text: title, subtitle: { text: under.join("<br>"), font: { size: 13, color: paint("--l-muted") } } } : { text: title };
-    return {
-      data: paint(data),
-      layout: {
-        ...grown,
-        width: PICTURE_PX,
-        height: layout.height + room,
-        paper_bgcolor: paint("--l-surface"),
-        plot_bgcolor: paint("--l-surface"),
-        title: { ...text, x: 0, xref: "container", xanchor: "left", y: 1, yanchor: "top", pad: { l: 24, t: 22 }, font: { size: 19, color: paint("--l-ink"), weight: 600 } },
-      },
-    };
-  }
-  const dashes = { solid: "━", dash: "╍", dot: "┅" };
-
-  const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-  // Lines of about so many Latin letters; a Chinese one counts twice and may stand anywhere.
-  function wrapped(text, most) {
-    const parts = text.match(/[\u2e80-\uffef]|[^\u2e80-\uffef\s]+\s*|\s+/g) ?? [];
-    const lines = [""];
-    let size = 0;
-    for (const part of parts) {
-      const wide = /[\u2e80-\uffef]/.test(part) ? 2 : part.length;
-      if (size + wide > most && size) {
-        lines.push("");
-        size = 0;
-      }
-      lines[lines.length - 1] += part;
-      size += wide;
-    }
-    return lines.map((line) => escaped(line.trim())).join("<br>");
+    const { data, layout } = answer.wide;
+    return { data: paint(data), layout: paint({ ...layout, ...answer.picture }) };
   }
 
   function download(address, name) {

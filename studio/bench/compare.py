@@ -6,17 +6,20 @@ the ratio of each to the base. Points of a group under the same condition are it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from studio.bench.definitions import DEFINITIONS, HEADLINES, definition
-from studio.bench.point import Point
+from studio.bench.point import Point, reader
 from studio.bench.said import Said
 from studio.bench.spread import CONFIDENCE, Judged, Ratio, Spread, ratio, spread
 
 LOAD_SIZES = ("num_prompts", "num_warmups", "prompts_per_user")
 """Conditions that say how long was measured, not what: never matched on unless asked for."""
+
+_FIELDS = ("case", "model", "server", "cards", "card_name", "engine")
+"""Fields that set points apart as conditions do."""
 
 Condition = tuple[tuple[str, Any], ...]
 """Names and values, sorted by name, so that conditions can be compared."""
@@ -134,6 +137,7 @@ class Comparison:
             "high": max(percents),
             "rows": len(rows),
             "clear": len(clear),
+            "interval": ratios[0].interval if len(ratios) == 1 else None,
         }
         better = definition(metric).better
         if ups and downs:
@@ -165,14 +169,15 @@ def compare(
     """Compare groups of points; the first is the base. Failed points are left out.
 
     `metrics` are the figures wanted, else the headlines that every group has. `by` are the names
-    of the condition that must agree, else those whose values the groups share: what no two groups
-    have in common (a ZeRO stage, a batch size) is what they differ in, and is told instead.
-    Raise ValueError with fewer than two groups.
+    of conditions and fields that must agree. Without it they are the conditions that the groups
+    share, and whatever changes within a group, so that only what is alike counts as a repeat; what
+    is the same all through each group but differs between them (a ZeRO stage, the cards) is told
+    as their difference instead. Raise ValueError with fewer than two groups.
     """
     if len(groups) < 2:
         raise ValueError("a comparison needs two groups")
     done = {name: [point for point in points if point.done] for name, points in groups.items()}
-    matched = _shared(done.values()) if by is None else sorted(by)
+    matched = _matched(list(done.values())) if by is None else sorted(by)
     sorted_out = {name: _by_condition(points, matched) for name, points in done.items()}
     everywhere, somewhere = _conditions(sorted_out.values())
     wanted = tuple(metrics) if metrics is not None else _common_headlines(done.values())
@@ -210,22 +215,28 @@ def repeats(
     return {key: spread(values) for key, values in found.items()}
 
 
-def _shared(groups: Iterable[Sequence[Point]]) -> list[str]:
-    """Return the conditions that all groups know and have at least one value of in common."""
-    lists = list(groups)
-    names = {name for points in lists for point in points for name in point.condition}
-    names -= set(LOAD_SIZES)
-    return sorted(name for name in names if set.intersection(*_values(lists, name)))
+def _matched(groups: Sequence[Sequence[Point]]) -> list[str]:
+    """Return the conditions that groups share, and the conditions and fields that change in one."""
+    conditions = {name for points in groups for point in points for name in point.condition}
+    found = []
+    for name in (*_FIELDS, *sorted(conditions - {*LOAD_SIZES, *_FIELDS})):
+        values = _values(groups, name)
+        shared = name in conditions and bool(set.intersection(*values))
+        if shared or any(len(own) > 1 for own in values):
+            found.append(name)
+    return found
 
 
 def _values(groups: Sequence[Sequence[Point]], name: str) -> list[set[Any]]:
-    return [{point.condition.get(name) for point in points} for points in groups]
+    read = reader(name)
+    return [{read(point) for point in points} for points in groups]
 
 
 def _by_condition(points: Iterable[Point], names: Sequence[str]) -> dict[Condition, list[Point]]:
     found: dict[Condition, list[Point]] = {}
+    readers = [(name, reader(name)) for name in names]
     for point in points:
-        key = tuple((name, point.condition.get(name)) for name in names)
+        key = tuple((name, read(point)) for name, read in readers)
         found.setdefault(key, []).append(point)
     return found
 
@@ -273,21 +284,15 @@ def _row(
     )
 
 
-_FIELDS = ("model", "server", "cards", "card_name", "engine", "version")
-
-
 def _differs(groups: Sequence[Sequence[Point]], matched: Collection[str]) -> dict[str, list[Any]]:
     """Return what sets the groups apart: fields, and conditions that were not matched on."""
     if not all(groups):
         return {}
-    names = {name for points in groups for point in points for name in point.condition}
-    readers: dict[str, Callable[[Point], Any]] = {
-        name: lambda point, name=name: getattr(point, name) for name in _FIELDS
-    }
-    for name in sorted(names - set(matched) - set(LOAD_SIZES)):
-        readers[name] = lambda point, name=name: point.condition.get(name)
+    conditions = {name for points in groups for point in points for name in point.condition}
+    names = (*_FIELDS, "version", *sorted(conditions - {*LOAD_SIZES, *_FIELDS}))
     found = {}
-    for name, read in readers.items():
+    for name in (name for name in names if name not in matched and name != "case"):
+        read = reader(name)
         values = [list(dict.fromkeys(read(point) for point in points)) for points in groups]
         if any(set(one) != set(values[0]) for one in values[1:]):
             found[name] = values

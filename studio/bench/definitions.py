@@ -59,6 +59,7 @@ def _all() -> dict[str, Definition]:
         ("kv_cache_use_max", SHARE, "", "server"),
         ("preemptions", "", "less", "server"),
         ("prefix_hit_rate", SHARE, "more", "server"),
+        ("prefix_cache_reset", "", "", "server"),
         ("startup_s", "s", "less", "server"),
         ("memory_gib", "GiB", "less", "memory"),
         ("memory_share", SHARE, "", "memory"),
@@ -77,6 +78,7 @@ def _all() -> dict[str, Definition]:
         ("load_s", "s", "less", "images"),
         ("score", "", "more", "quality"),
         ("win_rate", SHARE, "more", "quality"),
+        ("answer_tokens", "", "", "quality"),
     )
     found += [Definition(name, name, unit, better, group) for name, unit, better, group in plain]
     return {item.name: item for item in found}

@@ -245,5 +245,8 @@ def win_rate(wins: int, losses: int, ties: int = 0) -> float:
 
 
 def win_interval(wins: int, losses: int, ties: int = 0) -> Interval:
-    """Return the 95 % interval of the win rate (Wilson; a tie is half a win)."""
+    """Return the 95 % interval of the win rate (Wilson; a tie is half a win).
+
+    A tie varies less than a win or a loss, so with ties the interval is wider than it need be.
+    """
     return wilson(wins + ties / 2, wins + losses + ties)

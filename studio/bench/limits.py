@@ -25,17 +25,17 @@ class Broken:
 def keeps(point: Point, slo: Mapping[str, float]) -> bool | None:
     """Tell whether 90 % of a point's requests keep every limit; None when nothing tells.
 
-    The share that keeps all limits at the same time decides where it was measured with these very
-    limits. Else each P90 must keep its own, which is a little more lenient.
+    Every P90 must keep its own limit, and where the share of requests that keep all limits at the
+    same time was measured with these very limits, it must be 90 % too.
     """
     if _failed(point) > 1 - NEEDED:
         return False
-    share = point.figures.get("goodput_share")
-    if share is not None and point.slo == dict(slo):
-        return share >= NEEDED
+    share = point.figures.get("goodput_share") if point.slo == dict(slo) else None
     known = [(_p90(point, name), limit) for name, limit in slo.items()]
-    values = [(value, limit) for value, limit in known if value is not None]
-    return all(value <= limit for value, limit in values) if values else None
+    kept = [value <= limit for value, limit in known if value is not None]
+    if share is not None:
+        kept.append(share >= NEEDED)
+    return all(kept) if kept else None
 
 
 def broken(points: Iterable[Point], slo: Mapping[str, float]) -> Broken | None:

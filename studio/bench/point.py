@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from pathlib import Path
+from sys import intern
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -156,6 +157,7 @@ def _read(line: bytes, results: str) -> Point | None:
     try:
         row = orjson.loads(line)
         row["results"] = results
+        row["argv"] = [intern(part) for part in row.get("argv") or ()]  # alike in all its points
         return Point.model_validate(row)
     except (ValueError, TypeError, ValidationError) as error:
         _log.debug("a line of %s is no point: %s", results, error)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from studio.bench.formulas import Interval, mean, median, sd
 
@@ -130,6 +131,7 @@ def ratio(
 # Student's t -----------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=1024)  # repeats are alike: a table of points asks for the same few
 def t_quantile(p: float, df: float) -> float:
     """Return the p-quantile of Student's t with `df` degrees of freedom, which may be broken."""
     if not 0 < p < 1 or df <= 0:

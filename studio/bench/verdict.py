@@ -14,14 +14,14 @@ from typing import Any
 
 from studio.bench.formulas import mean
 from studio.bench.levels import Level, Series, series_of
-from studio.bench.limits import broken, keeps
+from studio.bench.limits import LIMITS, broken, keeps
 from studio.bench.point import Point
 from studio.bench.said import Said
 
 DEFAULT_SLO = {"ttft_ms": 500.0, "tpot_ms": 50.0}
 """Limits where nobody set any: half a second to the first token, then 20 tokens/s."""
-FLAT = 0.2
-"""Growth has stopped where throughput rises less than load^0.2: twice the load, 15 % more."""
+FLAT = 0.15
+"""Growth is over where throughput rises less than load^0.15: twice the load, 11 % more."""
 FULL = 0.95
 """Share of the KV cache from which it counts as full."""
 KEEPS_UP = 0.9
@@ -51,15 +51,18 @@ def verdict(
             [_said("all_failed", error=errors[0] if errors else "")] if every else [_said("none")]
         )
     own = slo or _measured_with(done)
-    limits = dict(own or DEFAULT_SLO)
+    limits = dict(
+        sorted((own or DEFAULT_SLO).items(), key=lambda known: list(LIMITS).index(known[0]))
+    )
     found = series_of(done)
+    if not found:
+        return [_said("no_load")]
     told: list[Said] = []
     for series in found:
         if len(found) > 1:
             told.append(_headline(series))
         told += [*_bears(series, limits), *_grows(series, server or {}), *_costs(series)]
-    if found:
-        told.append(_said("limits" if own else "limits_default", limits=limits))
+    told.append(_said("limits" if own else "limits_default", limits=limits))
     return [*told, *_doubts(every, found)]
 
 
@@ -208,8 +211,9 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
         return _said("why_compute", **values)
     if not waiting:
         return _said("why_client", **values)
-    limit = (server.get("settings") or {}).get("max_num_seqs")
-    if isinstance(limit, int) and running >= 0.95 * limit:
+    own = (server.get("settings") or {}).get("max_num_seqs")
+    limit = own * int(server.get("copies") or 1) if isinstance(own, int) else None
+    if limit and running >= 0.95 * limit:
         return _said("why_seqs", **values, limit=limit)
     return _said("why_limit", **values)
 
@@ -240,7 +244,7 @@ def _doubts(points: Sequence[Point], found: Sequence[Series]) -> list[Said]:
         told.append(_said("failed_requests", failed=lost, requests=sent))
     told += _short_answers(done)
     levels = [level for series in found for level in series.levels]
-    fewest = min((len(level.points) for level in levels), default=3)
+    fewest = min(len(level.points) for level in levels)
     if fewest < 3:
         told.append(_said("once") if fewest == 1 else _said("few", repeats=fewest))
     return [*told, *_noise(levels)]

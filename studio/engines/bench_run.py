@@ -40,14 +40,13 @@ def sweep_command(tool: str, config: LoadConfig, place: Placement) -> Command:
     settings["bench_dir"] = place.bench_dir
     settings["again"] = _again(tool, config)
     settings["tokenizer"] = resolve_path(config.tokenizer, place.root) if config.tokenizer else ""
-    for name in ("dataset_path",):
-        if settings.get(name):
-            settings[name] = str(Path(place.root, resolve_path(settings[name], place.root)))
+    if settings["dataset_path"]:
+        file = resolve_path(settings["dataset_path"], place.root)
+        settings["dataset_path"] = str(Path(place.root, file))
     env = engine_env(place, config.tokenizer, on_cpu=True)
     env |= {"DO_NOT_TRACK": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     env |= {"CUDA_VISIBLE_DEVICES": "", "PYTHONUNBUFFERED": "1"}
-    if config.api_key:
-        env["OPENAI_API_KEY"] = config.api_key
+    env["OPENAI_API_KEY"] = config.api_key  # empty as well: nobody else's key goes out
     return Command(
         argv=(place.interpreter.python, str(WORKER), SWEEP),
         env=env,
@@ -122,9 +121,8 @@ def _again(tool: str, config: LoadConfig) -> str:
     hidden |= {"results", "study", "case"}
     told = config.model_dump(mode="json", exclude_defaults=True, exclude=hidden)
     words = [f"{key}={_word(value)}" for key, value in told.items()]
-    if tool != "vllm-bench":
-        words.insert(0, f"engine={tool}")
-    return shlex.join(["python", "app.py", "bench", "run", config.base_url, *words])
+    other = [] if tool == "vllm-bench" else ["--tool", tool]
+    return shlex.join(["python", "app.py", "bench", "run", config.base_url, *words, *other])
 
 
 def _word(value: Any) -> str:

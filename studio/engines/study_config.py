@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from studio.core.errors import RecipeInvalid
 from studio.core.recipes import Bilingual
 from studio.engines.engine import EngineConfig, knob
 
@@ -53,7 +54,7 @@ class Case(_Part):
     @model_validator(mode="after")
     def _one_source(self) -> Case:
         if bool(self.recipe) == bool(self.engine):
-            raise ValueError("name a recipe or an engine, one of the two")
+            raise RecipeInvalid("A case names a recipe or an engine, one of the two.")
         return self
 
 
@@ -98,7 +99,7 @@ class ImageOptions(_Part):
     @model_validator(mode="after")
     def _ordered(self) -> ImageOptions:
         if self.many <= self.few:
-            raise ValueError("many must be more than few")
+            raise RecipeInvalid("Of the two edits, many must have more steps than few.")
         return self
 
 
@@ -131,7 +132,7 @@ class Expectation(_Part):
     @model_validator(mode="after")
     def _one_limit(self) -> Expectation:
         if sum(x is not None for x in (self.at_least, self.at_most, self.between)) != 1:
-            raise ValueError("give one of at_least, at_most and between")
+            raise RecipeInvalid("An expectation has one of at_least, at_most and between.")
         return self
 
 
@@ -230,6 +231,20 @@ class StudyConfig(EngineConfig):
         ge=1,
         le=5,
     )
+    keep_models: bool = knob(
+        True,
+        title="Keep trained models",
+        help=(
+            "Off removes the weights that a training left once its row is kept, so that repeats "
+            "of large models do not fill the disk. Logs, curves and figures stay."
+        ),
+        zh=(
+            "保留训练出的模型",
+            "关闭后，每行测完就删掉这次训练留下的权重，避免大模型重复训练占满磁盘。"
+            "日志、曲线和数值都保留。",
+        ),
+        group="output",
+    )
     queue_timeout_s: float = knob(
         3600,
         title="Wait for cards",
@@ -281,9 +296,9 @@ class StudyConfig(EngineConfig):
     def _names(cls, cases: dict[str, Case]) -> dict[str, Case]:
         for name in cases:
             if not NAME.fullmatch(name):
-                raise ValueError(
-                    f"{name!r} is no name for a case: use letters, digits, dots, dashes and "
-                    "underscores"
+                raise RecipeInvalid(
+                    f"{name!r} is no name for a case.",
+                    hint="Use letters, digits, dots, dashes and underscores, at most 60.",
                 )
         return cases
 
@@ -292,16 +307,16 @@ class StudyConfig(EngineConfig):
     def _values(cls, matrix: dict[str, list[Scalar]]) -> dict[str, list[Scalar]]:
         for key, values in matrix.items():
             if not values:
-                raise ValueError(f"{key} has no values")
+                raise RecipeInvalid(f"The matrix has no values of {key}.")
             if len({repr(value) for value in values}) < len(values):
-                raise ValueError(f"{key} names a value twice")
+                raise RecipeInvalid(f"The matrix names a value of {key} twice.")
         return matrix
 
     @field_validator("results")
     @classmethod
     def _folder(cls, results: str) -> str:
         if results and not re.fullmatch(r"[\w.+-]+", results):
-            raise ValueError("give the name of a results folder, not a path")
+            raise RecipeInvalid("results is the name of a folder of results, not a path.")
         return results
 
     @model_validator(mode="after")
@@ -309,7 +324,7 @@ class StudyConfig(EngineConfig):
         for wanted in self.expect:
             for name in filter(None, (wanted.of, wanted.against)):
                 if name.partition(" · ")[0] not in self.cases:
-                    raise ValueError(f"expect: there is no case {name!r}")
+                    raise RecipeInvalid(f"An expectation is about {name}, which is no case.")
         return self
 
     @property

@@ -38,7 +38,8 @@ class VllmBenchConfig(LoadConfig):
         "conversations.",
         zh=(
             "提示词文件",
-            'custom：JSONL，每行一个 {"prompt": "..."}。sharegpt：由 conversations 组成的 JSON 列表。',
+            'custom：JSONL，每行一个 {"prompt": "..."}。'
+            "sharegpt：由 conversations 组成的 JSON 列表。",
         ),
     )
     backend: Literal["auto", "openai", "openai-chat", "vllm"] = knob(
@@ -107,7 +108,8 @@ class VllmBenchConfig(LoadConfig):
         "count as prompt length. To see what a prefix cache is worth.",
         zh=(
             "公共前缀长度",
-            "random：同一测点的所有请求共享开头这么多 token（计入输入长度）。用来看前缀缓存的效果。",
+            "random：同一测点的所有请求共享开头这么多 token（计入输入长度）。"
+            "用来看前缀缓存的效果。",
         ),
         group="data",
         ge=0,

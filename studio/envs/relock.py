@@ -65,6 +65,8 @@ def compile_lock(source: str, python: str, previous: str, cpu: bool) -> list[str
 
 def relock(name: str, variant: Variant, *, upgrade: bool = False) -> Path:
     """Write `locks/NAME.VARIANT.txt`; raise StudioError when the Pythons disagree."""
+    if find(name).client:
+        variant = "cpu"
     lock = find(name).lock(variant)
     source = lock.with_suffix(".in").read_text()
     previous = "" if upgrade or not lock.exists() else lock.read_text()

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from studio import __version__
-from studio.bench.point import Point, append_point
-from studio.bench.saved import Results, Saved, folder_name
+from studio.bench.point import POINTS, Point, append_point
+from studio.bench.saved import ABOUT, Results, Saved, folder_name
 from studio.core.errors import NotFound
 from studio.core.settings import ROOT
 from studio.engines.engine import Figure, resolve_path
@@ -20,7 +20,7 @@ from studio.quality.folder import Answer, Folder
 from studio.quality.questions import Question, choose, read_questions
 from studio.quality.summary import Model, Overview, figures, overview
 from studio.quality.table import Table, measured, table
-from studio.quality.votes import ME, Ballot, Choice, Standing, Votes
+from studio.quality.votes import ME, SEED, Ballot, Choice, Standing, Votes
 
 QUALITY = "quality"
 
@@ -158,6 +158,16 @@ class QualityDesk:
             }
             rows.append(SideBySide(question, shown, blind))
         return rows
+
+    def may_send(self, name: str, file: str, by: str = ME) -> bool:
+        """Tell whether a file of a comparison may be sent to somebody who still has votes to cast.
+
+        The seed never is; what names models beside answers is when no pair is left.
+        """
+        first = Path(file).parts[:1]
+        if first == (SEED,):
+            return False
+        return first in ((ABOUT,), (POINTS,)) or not Votes(self.folder(name)).waiting(by)
 
     def table(self, names: Sequence[str] | None = None) -> Table:
         """Return comparisons beside lm-eval and prediction runs; all of them without names."""

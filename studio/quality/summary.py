@@ -168,6 +168,7 @@ def figures(model: Model) -> dict[str, float]:
     found: dict[str, float | None] = {
         "score": model.score.mean if model.score else None,
         "win_rate": model.voted.rate if model.voted.num else model.judged.rate,
+        "comparisons": (model.voted.num or model.judged.num) or None,
         "completed": model.answered,
         "failed": model.failed,
         "ttft_median_ms": model.ttft_ms,

@@ -45,7 +45,7 @@ def warm_up(desk: Desk, cell: Cell, endpoint: Endpoint) -> None:
     options = _options(cell)
     for question in options.questions if options.warmup else ():
         desk.hands.check()
-        ask(endpoint, question, options)
+        ask(desk, endpoint, question, options)
 
 
 def measure(desk: Desk, cell: Cell, endpoint: Endpoint, repeat: int) -> Measured:
@@ -55,7 +55,7 @@ def measure(desk: Desk, cell: Cell, endpoint: Endpoint, repeat: int) -> Measured
     for _ in range(options.rounds):
         for question in options.questions:
             desk.hands.check()
-            asked.append(ask(endpoint, question, options))
+            asked.append(ask(desk, endpoint, question, options))
     answered = [one for one in asked if one.done is not None]
     if not answered:
         raise EndpointDown(f"No question was answered: {asked[0].error}")
@@ -69,14 +69,17 @@ def measure(desk: Desk, cell: Cell, endpoint: Endpoint, repeat: int) -> Measured
     return Measured(_figures(asked), condition, raw)
 
 
-def ask(endpoint: Endpoint, question: Question, options: AskOptions) -> Asked:
-    """Ask one question and judge its answer."""
+def ask(desk: Desk, endpoint: Endpoint, question: Question, options: AskOptions) -> Asked:
+    """Ask one question and judge its answer; raise Halted when the study is stopped meanwhile."""
     pieces: list[str] = []
     done: Done | None = None
     sampling = Sampling(temperature=options.temperature, max_tokens=options.max_tokens)
     try:
         messages = [{"role": "user", "content": _content(endpoint, question)}]
-        with stream(endpoint, messages, sampling=sampling) as events:
+        with (
+            stream(endpoint, messages, sampling=sampling) as events,
+            desk.hands.cutting(events.close),
+        ):
             for event in events:
                 if isinstance(event, Delta):
                     pieces.append(event.text)
@@ -98,7 +101,7 @@ def is_right(answer: str, question: Question) -> bool:
 
 def _options(cell: Cell) -> AskOptions:
     if cell.questions is None:
-        raise RecipeInvalid(f"Case {cell.name} asks nothing.", hint="Give ask: {questions: [...]}.")
+        raise RecipeInvalid(f"Case {cell.name} asks nothing.", hint="List questions under ask.")
     return cell.questions
 
 

@@ -147,8 +147,11 @@ def check_here(studio: Studio, cell: Cell, *, plan: bool = True) -> None:
     engine, config = studio.validate(cell.launch.engine, cell.launch.settings)
     if cell.serves and not engine.serves:
         raise NotMeasurable(f"{engine.title} serves nothing, so it cannot be put under load.")
+    at_home = engine.at_home(config, studio.settings.home)
+    if at_home is not config:
+        studio.data.register()
     try:
-        engine.check(engine.at_home(config, studio.settings.home), ROOT)
+        engine.check(at_home, ROOT)
     except StudioError as error:
         raise NotMeasurable(error.message, hint=error.hint) from error
     if plan:
@@ -186,7 +189,7 @@ def _cell(
     studio.validate(launch.engine, launch.settings)
     measure = case.measure or config.measure
     if measure == "ask" and not (config.ask or case.ask):
-        raise RecipeInvalid(f"Case {name} asks nothing.", hint="Give ask: {questions: [...]}.")
+        raise RecipeInvalid(f"Case {name} asks nothing.", hint="List questions under ask.")
     told = " · ".join([name, *(f"{key}={value}" for key, value in combination.items())])
     return Cell(
         name=told,

@@ -11,11 +11,12 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from studio.core.errors import EngineExited, StudioError
+from studio.core.errors import EngineExited, NotFound, StudioError
 from studio.core.spec import State
 from studio.engines.explain import explain
 from studio.jobs.jobs import Run
@@ -24,7 +25,7 @@ from studio.launch import Launch
 from studio.replicas import ROUTER, launch_replicas
 from studio.studio import Studio
 
-POLL_S = 0.3
+POLL_S = 0.2
 STOP_S = 900.0
 """Every ladder ends in a kill and a look at the cards; this is only a guard."""
 TAKEN_PORT = "was taken by another program"
@@ -47,6 +48,24 @@ class Hands:
         self._begun = time.time()
         self.halt = threading.Event()
         """Set when the study is asked to stop; every wait ends with Halted then."""
+        self._cuts: set[Callable[[], None]] = set()
+
+    def stop_asked(self) -> None:
+        """Take note that the study is to stop, and cut what waits on a connection."""
+        self.halt.set()
+        for cut in list(self._cuts):
+            cut()
+
+    @contextmanager
+    def cutting(self, cut: Callable[[], None]) -> Iterator[None]:
+        """Have `cut` called when the study is asked to stop meanwhile; raise Halted if it was."""
+        self._cuts.add(cut)
+        try:
+            self.check()
+            yield
+        finally:
+            self._cuts.discard(cut)
+        self.check()
 
     # launching ----------------------------------------------------------------------------------
 
@@ -114,7 +133,10 @@ class Hands:
 
     def ready(self, run: Run, timeout_s: float, told: Told = lambda run: None) -> Run:
         """Wait until a server is ready; raise EngineExited, or StudioError past the deadline."""
-        return self._until(run, lambda run: run.state is State.READY, timeout_s, told, "not ready")
+        found = self._until(run, lambda run: run.state is State.READY, timeout_s, told)
+        if found is None:
+            raise StudioError(f"Run {run.id} was not ready within {timeout_s:.0f} s.")
+        return found
 
     def ended(
         self,
@@ -133,7 +155,10 @@ class Hands:
                 self._not_failed(self.studio.jobs.get(other.id))
             return run.state is State.DONE
 
-        return self._until(run, over, timeout_s, told, "not done")
+        found = self._until(run, over, timeout_s, told)
+        if found is None:
+            raise StudioError(f"Run {run.id} was not done within {timeout_s:.0f} s.")
+        return found
 
     # stopping -----------------------------------------------------------------------------------
 
@@ -161,8 +186,8 @@ class Hands:
         condition: Callable[[Run], bool],
         timeout_s: float,
         told: Told,
-        what: str,
-    ) -> Run:
+    ) -> Run | None:
+        """Return the run once the condition holds; None when it did not in time."""
         until = time.monotonic() + timeout_s
         while True:
             self.check()
@@ -174,13 +199,13 @@ class Hands:
                 raise EngineExited(f"Run {run.id} is {run.state}.")
             told(run)
             if time.monotonic() > until:
-                raise StudioError(f"Run {run.id} was {what} within {timeout_s:.0f} s.")
+                return None
             self.halt.wait(POLL_S)
 
     def _not_failed(self, run: Run) -> Run:
         """Return a run unless it failed, was lost or was stopped by somebody."""
         if run.state in (State.FAILED, State.LOST, State.STOPPED):
-            raise EngineExited(why(run))
+            raise _gone(run)
         return run
 
     def _builds(self, run: Run) -> list[Run]:
@@ -212,11 +237,17 @@ class Hands:
         return run
 
 
-def why(run: Run) -> str:
+def is_alive(studio: Studio, run_id: str) -> bool:
+    """Tell whether a run is there and at work."""
+    try:
+        return bool(run_id) and studio.jobs.get(run_id).state.alive
+    except NotFound:
+        return False
+
+
+def _gone(run: Run) -> EngineExited:
     """Return why a run failed, with its cause when the log tells one."""
-    told = f"Run {run.id} ({run.spec.name}) {run.state}"
-    told += f": {run.reason}." if run.reason else "."
     found = explain(run)
-    if found is not None and found.key:
-        told += f" {found.says.en}"
-    return told
+    cause = found.says.en if found is not None and found.key else ""
+    reason = run.reason or "somebody stopped it"
+    return EngineExited(f"Run {run.id} ({run.spec.name}) {run.state}: {reason}.", hint=cause)

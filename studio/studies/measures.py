@@ -24,6 +24,7 @@ from studio.studies.record import Phase
 from studio.studies.serving import Server, ended, serving
 
 GIB = 2**30
+WEIGHTS = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 
 
 def ident(cell: Cell, repeat: int | None = None) -> str:
@@ -67,6 +68,16 @@ def _one_run(desk: Desk, cell: Cell, repeat: int) -> None:
         figures = {key: figure.value for key, figure in told.items()} | run_figures(run)
     begun = run.started_at or begun
     desk.keep(cell, name, figures, runs=[run], begun=begun, repeat=repeat)
+    if not desk.config.keep_models:
+        _remove_weights(run)
+
+
+def _remove_weights(run: Run) -> None:
+    """Remove the weights and optimizer states that a training left; everything else stays."""
+    for pattern in WEIGHTS:
+        for path in run.dir.artifacts.rglob(pattern):
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
 
 
 def _run_to_its_end(desk: Desk, cell: Cell, name: str, repeat: int) -> Run:
@@ -126,8 +137,7 @@ def _load(desk: Desk, cell: Cell) -> None:
     if len(failed) == len(points):
         why = next((point.error for point in failed if point.error), "it kept no points")
         raise StudioError(f"No point of the load test was measured: {why}")
-    figures = _of_servers(desk, server) | {"completed": len(points) - len(failed)}
-    figures |= {"failed": len(failed)}
+    figures = _of_servers(desk, server)
     desk.keep(cell, ident(cell), figures, runs=ended(desk, server), begun=begun)
 
 

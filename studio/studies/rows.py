@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from studio.bench.point import Point
 from studio.core.errors import StudioError
@@ -45,7 +44,7 @@ def row(
         error=error,
         engine=engine or cell.launch.engine,
         version=_version(studio, cell),
-        model=model_of(cell.launch.settings),
+        model=model_of(studio, cell),
         server=f"{cell.launch.engine} {_version(studio, cell)}".strip() if cell.serves else "",
         server_run=shown.id if shown and cell.serves else "",
         cards=len(cards),
@@ -60,18 +59,17 @@ def row(
     )
 
 
-def model_of(settings: dict[str, Any]) -> str:
+def model_of(studio: Studio, cell: Cell) -> str:
     """Return the model a cell is about, whatever its engine calls it."""
-    for name in ("model", "model_name_or_path", "model_path"):
-        if settings.get(name):
-            return str(settings[name])
-    return ""
+    _, config = studio.validate(cell.launch.engine, cell.launch.settings)
+    names = ("model", "model_name_or_path", "model_path")
+    return next((str(model) for name in names if (model := getattr(config, name, ""))), "")
 
 
 def told(error: BaseException) -> str:
     """Return what went wrong in words: a sentence for what people can act on."""
     if isinstance(error, StudioError):
-        return error.message
+        return str(error)
     return f"{type(error).__name__}: {error}"
 
 

@@ -29,7 +29,7 @@ from studio.jobs.shim import cards as gpu
 from studio.jobs.shim.files import replace_json
 from studio.studies.cells import Cell, NotMeasurable, cells, check_here, needed, num_cards, num_rows
 from studio.studies.desk import Desk
-from studio.studies.hands import Halted, Hands
+from studio.studies.hands import Halted, Hands, is_alive
 from studio.studies.measures import ident, is_done, measure
 from studio.studies.record import Phase, Record
 from studio.studies.rows import model_of, told
@@ -83,7 +83,7 @@ class Runner:
 
     def halt(self) -> None:
         """Ask the study to stop: the case under way is ended, rows that are done stay."""
-        self.desk.hands.halt.set()
+        self.desk.hands.stop_asked()
 
     def run(self) -> Phase:
         """Measure what is left; return done, failed (a case failed) or stopped."""
@@ -288,10 +288,10 @@ def _record(
                 hint="Resume it without changes, or start a study of its own.",
             )
         other = record.last_run()
-        if other and other != asked["run"] and studio.jobs.get(other).state.alive:
+        if other != asked["run"] and is_alive(studio, other):
             raise RunBusy(f"Run {other} works on {record.name}.", hint="Wait for it, or stop it.")
         return record
-    models = dict.fromkeys(model_of(cell.launch.settings) for cell in found)
+    models = dict.fromkeys(model_of(studio, cell) for cell in found)
     about = About(
         kind="study",
         name=asked["name"],

@@ -10,15 +10,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.bench.point import Point
-from studio.bench.saved import Results
-from studio.core.errors import NotFound, RecipeInvalid, RunBusy
+from studio.bench.saved import VERDICT, Results
+from studio.core.errors import RecipeInvalid, RunBusy
 from studio.core.recipes import Recipe
 from studio.engines.bench_run import results_folder
 from studio.engines.study_config import StudyConfig
 from studio.jobs.jobs import Run
+from studio.jobs.shim.files import replace_json
 from studio.launch import Launch
 from studio.studies.cells import Cell, NotMeasurable, cells, check_here, num_cards
-from studio.studies.expect import CaseEnd, Verdict, judge
+from studio.studies.expect import CaseEnd, Verdict, judge, summary
+from studio.studies.hands import is_alive
 from studio.studies.record import Phase, Record, StudyLook
 from studio.studio import Studio
 
@@ -75,7 +77,7 @@ def resume_ask(studio: Studio, results: str) -> Launch:
     record = Record(found.folder)
     study = record.study()
     last = record.last_run()
-    if last and _is_alive(studio, last):
+    if is_alive(studio, last):
         raise RunBusy(f"Run {last} works on {found.name}.", hint="Wait for it, or stop it.")
     return Launch(
         engine=ENGINE,
@@ -124,7 +126,7 @@ def look(studio: Studio, name: str) -> StudyLook:
     whole, *loads = studio.saved.family(name)
     record = Record(whole.folder)
     by_folder = {item.name: list(item.points) for item in loads}
-    return record.look(_is_alive(studio, record.last_run()), by_folder)
+    return record.look(is_alive(studio, record.last_run()), by_folder)
 
 
 def looks(studio: Studio) -> list[StudyLook]:
@@ -152,19 +154,17 @@ def verdicts(studio: Studio, name: str) -> list[Verdict]:
     return judge(config.expect, points(studio, name), ends)
 
 
+def conclude(studio: Studio, name: str) -> list[Verdict]:
+    """Write `verdict.json` with what the rows there are come to, and return it."""
+    found = verdicts(studio, name)
+    replace_json(studio.saved.get(name).folder / VERDICT, summary(found))
+    return found
+
+
 def folder_of(studio: Studio, run: Run) -> str:
     """Return the name of the results that a study's run writes; empty until it has a folder."""
     found = results_folder(run.dir)
     return found.name if found else ""
-
-
-def _is_alive(studio: Studio, run_id: str) -> bool:
-    if not run_id:
-        return False
-    try:
-        return studio.jobs.get(run_id).state.alive
-    except NotFound:
-        return False
 
 
 def _has_question(item: Results) -> bool:

@@ -6,7 +6,6 @@ points of one folder are grouped by their condition, points of several by their 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +40,8 @@ TONES = {
 """How a difference that the repeats show looks; all others are grey."""
 KINDS = ("compare", "throughput-latency", "percentiles", "scaling", "pareto", "memory", "history")
 """Charts of a comparison, the most telling first."""
+OF_CASES = ("compare", "scaling", "memory", "history")
+"""Charts with a bar for each case, which lengths of prompts would multiply."""
 MOST_CHARTS = 4
 
 
@@ -75,13 +76,15 @@ class Comparisons:
         )
         folders = list(dict.fromkeys(key.partition("/")[0] for key in keys))
         whole = not any("/" in key for key in keys)
-        parts = [head, said_card(lang, found), self._charts(folders, groups) if whole else ""]
-        return "".join([*parts, table_card(lang, found, metric)])
+        parts = [head, said_card(lang, found), table_card(lang, found, metric)]
+        return "".join([*parts, self._charts(folders, groups) if whole else ""])
 
     def _charts(self, folders: Sequence[str], groups: Mapping[str, Sequence[Point]]) -> str:
         points = [point for found in groups.values() for point in found]
         fitting = charts.fitting(points)
-        kinds = [kind for kind in KINDS if kind in fitting][:MOST_CHARTS]
+        lengths = {(p.condition.get("input_len"), p.condition.get("output_len")) for p in points}
+        kinds = [k for k in KINDS if k in fitting and (len(lengths) == 1 or k not in OF_CASES)]
+        kinds = kinds[:MOST_CHARTS]
         places = "".join(charts.place(kind, results=folders, live=False) for kind in kinds)
         return f'<div class="l-b-charts">{places}</div>' if places else ""
 
@@ -136,7 +139,7 @@ def said_card(lang: str, found: Comparison) -> str:
     """Return a comparison in sentences: differences first, then what is the same, then doubts."""
     lines: dict[str, list[str]] = {"clear": [], "same": [], "doubt": []}
     for one in found.said():
-        key = one.key.rpartition(".")[2]
+        key = one.key.rpartition(".")[2].removesuffix("_one")
         text = w.esc(measures.sentence(lang, one))
         if key in TONES:
             tone, icon = TONES[key]
@@ -249,19 +252,21 @@ def _metrics(lang: str, found: Comparison, chosen: str) -> str:
 
 
 def _named(studio: Studio, lang: str, groups: Mapping[str, list[Point]]) -> dict[str, list[Point]]:
-    """Give groups names that people know: case or title, with the moment where two are alike."""
-    first: dict[str, tuple[str, str]] = {}
-    for key in groups:
+    """Give groups names that people know: the first way that tells all of them apart."""
+    ways: list[list[str]] = [[], [], [], []]
+    for key, points in groups.items():
         name, _, case = key.partition("\0")
         results = studio.saved.get(name)
         title = case or results.about.case or results.title(lang)
-        stamp = units.exact(results.created_at)[:16]
-        first[key] = (title, f"{title} · {stamp}" if not case else f"{title} · {name}")
-    twice = Counter(title for title, _ in first.values())
-    return {
-        (first[key][1] if twice[first[key][0]] > 1 else first[key][0]): points
-        for key, points in groups.items()
-    }
+        servers = dict.fromkeys(words.server(point) for point in points)
+        server = ", ".join(name for name in servers if name)
+        models = ", ".join(dict.fromkeys(words.short(p.model) for p in points if p.model))
+        ways[0].append(title)
+        ways[1].append(server)
+        ways[2].append(f"{models} · {server}")
+        ways[3].append(f"{title} · {units.exact(results.created_at)[:16]}")
+    told = next((way for way in ways if len(set(way)) == len(way) and all(way)), list(groups))
+    return dict(zip(told, groups.values(), strict=True))
 
 
 def _by_condition(lang: str, points: Sequence[Point]) -> dict[str, list[Point]]:

@@ -15,10 +15,11 @@ from studio.bench.spread import spread
 from studio.core.errors import NotFound
 from studio.engines.workers.bench.grid import loads
 from studio.ui import bench_words as words
-from studio.ui import charts, measures, units
+from studio.ui import charts, journal, measures, report, units
 from studio.ui import widgets as w
 from studio.ui.bench_table import usual
 from studio.ui.bench_verdict import verdict_card
+from studio.ui.charts.sources import titles
 from studio.ui.i18n import lang_of, say
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
@@ -32,6 +33,8 @@ MOST_ROWS = 300
 MOST_OTHERS = 60
 COLUMNS = 8
 """Figures that a folder's table shows before every one is asked for."""
+OF_CASES = ("scaling", "compare", "memory", "history")
+"""Charts that set cases apart, which one server under several loads has not."""
 REPORT_POLICY = "sandbox allow-scripts allow-downloads; default-src 'unsafe-inline' data: blob:"
 """A report holds its own script and pictures; it reaches nothing of the page and no network."""
 
@@ -63,16 +66,12 @@ class OneResult:
 
     def report(self, request: Request) -> Response:
         """Send the self-contained report of a folder."""
-        from studio.ui import report
-
         name = self._studio.saved.get(request.path_params["name"]).name
         text = report.report(self._studio.saved, name, lang_of(request))
         return HTMLResponse(text, headers={"content-security-policy": REPORT_POLICY})
 
     def journal(self, request: Request) -> Response:
         """Send the journal entry of a folder as Markdown."""
-        from studio.ui import journal
-
         name = self._studio.saved.get(request.path_params["name"]).name
         text = journal.journal(self._studio.saved, name, lang_of(request))
         headers = {"content-disposition": f"attachment; filename*=utf-8''{name}.md"}
@@ -92,8 +91,8 @@ class OneResult:
         alive = run is not None and run.state.alive
         parts = [
             self._head(lang, results, points, run),
-            verdict_card(lang, results, points),
-            charts_of(lang, [results.name], points, live=alive),
+            verdict_card(lang, results, points, titles(family, lang)),
+            charts_of([results.name], points, kind=results.about.kind, live=alive),
             conditions(lang, points, each=each, every=every),
             self._cases(lang, family[1:]),
             origin(lang, results),
@@ -117,14 +116,14 @@ class OneResult:
             tags.append(w.link(about.study, "bench", view="results", name=about.study))
         failed = sum(not point.done for point in points)
         count = say(lang, "bench.n_points", n=units.number(len(points)))
-        line = [w.esc(count), w.when(lang, results.created_at)]
+        line = [f"<span>{w.esc(count)}</span>", w.when(lang, results.created_at)]
         if failed:
             line.insert(1, w.tag(say(lang, "bench.n_failed", n=failed), tone="bad"))
         return (
             f'{_back(lang)}<div class="l-b-head"><div class="l-run-title">'
             f"<h2>{w.esc(results.title(lang))}</h2>"
             f"{w.badge(lang, run.state) if run is not None and alive else ''}{''.join(tags)}</div>"
-            f'<div class="l-run-line">{" · ".join(line)}<code>{w.esc(results.name)}</code></div>'
+            f'<div class="l-run-line">{"".join(line)}<code>{w.esc(results.name)}</code></div>'
             f"{self._unfinished(lang, results, run)}{self._actions(lang, results, alive=alive)}"
             "</div>"
         )
@@ -139,7 +138,7 @@ class OneResult:
             return w.bar(done / total, label=told) + w.link(
                 say(lang, "bench.watch"), "bench", view="load", run=run.id
             )
-        told = say(lang, "bench.interrupted", done=done, total=total)
+        told = unfinished(lang, results)
         resume = w.action(
             say(lang, "bench.resume", n=total - done),
             "resume",
@@ -212,9 +211,9 @@ class OneResult:
 # pieces that other views show as well -----------------------------------------------------------
 
 
-def charts_of(lang: str, names: Sequence[str], points: Sequence[Point], *, live: bool) -> str:
-    """Return the charts that show something for these points."""
-    kinds = charts.fitting(points)
+def charts_of(names: Sequence[str], points: Sequence[Point], *, kind: str, live: bool) -> str:
+    """Return the charts that show something for these points; a load test has no cases to draw."""
+    kinds = [one for one in charts.fitting(points) if kind != "load" or one not in OF_CASES]
     places = "".join(charts.place(kind, results=names, live=live) for kind in kinds)
     return f'<div class="l-b-charts">{places}</div>' if places else ""
 
@@ -295,6 +294,14 @@ def progress_of(results: Results) -> tuple[int, int]:
         return 0, 0  # settings of another tool, or of a version that is gone
     done = {point.id for point in results.points if point.done}
     return len(done & wanted), len(wanted)
+
+
+def unfinished(lang: str, results: Results) -> str:
+    """Return why a sweep has points to go: it was interrupted, or some of them failed."""
+    done, total = progress_of(results)
+    if results.num_points >= total:
+        return say(lang, "bench.some_failed", n=total - done, total=total)
+    return say(lang, "bench.interrupted", done=done, total=total)
 
 
 def _groups(points: Sequence[Point], *, each: bool) -> list[list[Point]]:

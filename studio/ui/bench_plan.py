@@ -105,7 +105,10 @@ class LoadPlans:
             for name, value, more in figures
         )
         notes = _notes(lang, plan)
-        html = f'{grid(lang, plan.loads)}<div class="l-figures l-b-figures">{tiles}</div>{notes}'
+        html = (
+            f'<div class="l-b-plan l-tone-ok">{grid(lang, plan.loads)}'
+            f'<div class="l-figures l-b-figures">{tiles}</div>{notes}</div>'
+        )
         return Planned(
             html=html, short=say(lang, "bench.plan.short", n=units.number(len(plan.loads)))
         )
@@ -156,7 +159,7 @@ def grid(lang: str, todo: Sequence[Load], cells: Mapping[str, str] | None = None
     kind = "rate" if any(load.request_rate is not None for load in todo) else "users"
     told = say(lang, f"bench.plan.grid_{'live_' if cells is not None else ''}{kind}")
     return (
-        f'<div class="l-scroll"><table class="l-table l-b-grid"><caption>{w.esc(told)}</caption>'
+        f'<p class="l-sub">{w.esc(told)}</p><div class="l-scroll"><table class="l-table l-b-grid">'
         f"<thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table></div>{cut}"
     )
 

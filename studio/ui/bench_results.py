@@ -25,6 +25,7 @@ from studio.ui.bench_table import Asked, Tables
 from studio.ui.errors import guard
 from studio.ui.gate import require_operator
 from studio.ui.i18n import lang_of, say
+from studio.ui.quality_routes import voter
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
 
@@ -121,7 +122,11 @@ class Views:
         results = self._studio.saved.get(request.path_params["name"])
         name = request.path_params["path"]
         path = (results.folder / name).resolve()
-        if not path.is_relative_to(results.folder.resolve()) or not path.is_file():
+        within = path.is_relative_to(results.folder.resolve()) and path.is_file()
+        if within and results.about.kind == "quality":  # blind votes stay blind
+            file = str(path.relative_to(results.folder.resolve()))
+            within = self._studio.quality.may_send(results.name, file, voter(request))
+        if not within:
             raise NotFound(f"There is no file {name} in {results.name}.")
         headers = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
         return FileResponse(path, filename=f"{results.name}-{path.name}", headers=headers)
@@ -207,7 +212,10 @@ def _filters(lang: str) -> str:
     return (
         '<div class="l-b-filters" data-bench-filters role="search">'
         f'<div class="l-find">{w.icon("search")}<input type="search" name="find" '
-        f'placeholder="{hint}" aria-label="{hint}"></div>{selects}{dates}'
+        f'placeholder="{hint}" aria-label="{hint}"></div>'
+        f'<button type="button" class="l-button l-b-more" data-bench-more aria-expanded="false">'
+        f"{w.icon('filter')}<span>{w.esc(say(lang, 'bench.filters'))}</span></button>"
+        f"{selects}{dates}"
         f'<button type="button" class="l-button quiet small" data-bench-clear hidden>'
         f"{w.icon('cross')}<span>{w.esc(say(lang, 'bench.clear'))}</span></button></div>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from studio.loadtest import TOOLS
 from studio.ui import bench_words as words
 from studio.ui import charts, measures, runview, units
 from studio.ui import widgets as w
-from studio.ui.bench_one import progress_of
+from studio.ui.bench_one import progress_of, unfinished
 from studio.ui.bench_plan import conditions_of, grid
 from studio.ui.bench_verdict import said_of, sentences
 from studio.ui.i18n import lang_of, say
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 ENDED_SHOWN = 6
 LOOKED_AT = 120
 """Runs of each tool among which the list is made."""
-NEWEST = 40
-"""Folders among which interrupted sweeps are looked for."""
+NEWEST, RECENT_S = 40, 3 * 86400.0
+"""Folders among which interrupted sweeps are looked for, and how old they may be."""
 MOST_INTERRUPTED = 3
 LAST = 12
 """Points of a sweep that are listed as they come."""
@@ -96,7 +97,9 @@ class Sweeps:
         found = []
         for results in self._studio.saved.folders()[:NEWEST]:
             done, total = progress_of(results)
-            if 0 < done < total and results.name not in alive and not results.about.study:
+            recent = time.time() - results.ended_at < RECENT_S
+            mine = results.name not in alive and not results.about.study
+            if recent and mine and 0 < done < total:
                 found.append(results)
         return found[:MOST_INTERRUPTED]
 
@@ -109,7 +112,7 @@ class Sweeps:
             icon_name="play",
             kind="small",
         )
-        told = say(lang, "bench.interrupted", done=done, total=total)
+        told = unfinished(lang, results)
         link = w.link(results.title(lang), "bench", view="results", name=results.name)
         return (
             f'<div class="l-b-paused">{w.icon("pause")}<span>{link} · {w.esc(told)}</span>'

@@ -99,17 +99,20 @@ class Tables:
         found = self._fitting(asked)
         return _sorted(found, lambda point: _key(point, asked.sort), asked.desc)
 
-    def folders(self, asked: Asked) -> list[tuple[Results, list[Point]]]:
+    def folders(
+        self, asked: Asked, among: Sequence[Results] | None = None
+    ) -> list[tuple[Results, list[Point]]]:
         """Return the folders of the points that fit, each with these points, sorted.
 
-        A folder that has no points yet is found by its name and model.
+        A folder that has no points yet is found by its name and model. `among` are the folders
+        there are, for who has just looked.
         """
         grouped: dict[str, list[Point]] = {}
         for point in self._fitting(asked):
             grouped.setdefault(point.results, []).append(point)
         pairs = [
             (results, grouped.get(results.name, []))
-            for results in self._studio.saved.folders()
+            for results in (self._studio.saved.folders() if among is None else among)
             if results.name in grouped or (not results.points and _fits_empty(results, asked))
         ]
         return _sorted(pairs, lambda pair: _folder_key(pair[0], pair[1], asked.sort), asked.desc)
@@ -119,7 +122,8 @@ class Tables:
 
         With `choices` also what can be filtered for and which columns there are.
         """
-        names = {results.name: results.title(lang) for results in self._studio.saved.folders()}
+        there = self._studio.saved.folders()
+        names = {results.name: results.title(lang) for results in there}
         if asked.by == "points":
             points = self.points(asked)
             columns = list(asked.columns) or usual(points)
@@ -127,7 +131,7 @@ class Tables:
             rows = [_point_row(lang, point, names, columns) for point in page]
             total, num_points = len(points), len(points)
         else:
-            pairs = self.folders(asked)
+            pairs = self.folders(asked, there)
             num_points = sum(len(points) for _, points in pairs)
             columns = list(asked.columns) or usual(p for _, points in pairs for p in points)
             shown = pairs[asked.offset : asked.offset + asked.limit]
@@ -143,7 +147,7 @@ class Tables:
             "saved": len(names),
         }
         if choices:
-            answer["choices"] = self._choices(lang)
+            answer["choices"] = self._choices(lang, there)
         return answer
 
     # inside -------------------------------------------------------------------------------------
@@ -161,13 +165,13 @@ class Tables:
             text=asked.text, since=asked.since, until=asked.until, **wanted
         )
 
-    def _choices(self, lang: str) -> dict[str, Any]:
+    def _choices(self, lang: str, there: Sequence[Results]) -> dict[str, Any]:
         """Return the values of every filter with their counts, and the columns there are."""
         counts: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
         columns: Counter[str] = Counter()
-        titles = {results.name: results.title(lang) for results in self._studio.saved.folders()}
-        kinds = {results.name: results.about.kind for results in self._studio.saved.folders()}
-        for point in self._studio.saved.points():
+        titles = {results.name: results.title(lang) for results in there}
+        kinds = {results.name: results.about.kind for results in there}
+        for point in (point for results in there for point in results.points):
             for name in ("model", "server", "study", "engine", "status"):
                 counts[name][getattr(point, name)] += 1
             counts["kind"][kinds.get(point.results, "load")] += 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from studio.bench.said import Said
 from studio.bench.verdict import verdict
-from studio.studies.expect import Outcome, read_summary
-from studio.ui import measures
+from studio.studies.expect import read_summary
+from studio.ui import measures, study_verdict
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.sentences import translate
@@ -30,11 +30,6 @@ DOUBTS = (
 )
 """Sentences that warn."""
 REASONS = ("why_", "broken_")
-OUTCOMES = {
-    Outcome.MET: ("ok", "check"),
-    Outcome.NOT_MET: ("bad", "cross"),
-    Outcome.NOT_MEASURABLE: ("", "question"),
-}
 
 
 def said_of(results: Results, points: Sequence[Point]) -> list[Said]:
@@ -47,19 +42,16 @@ def said_of(results: Results, points: Sequence[Point]) -> list[Said]:
     return verdict(loaded, server=results.about.server)
 
 
-def verdict_card(lang: str, results: Results, points: Sequence[Point]) -> str:
-    """Return the card of sentences; empty where there is nothing to say."""
+def verdict_card(
+    lang: str, results: Results, points: Sequence[Point], names: Mapping[str, str]
+) -> str:
+    """Return the card of sentences; empty where there is nothing to say.
+
+    `names` are what a study's cases are called.
+    """
     found = read_summary(results.verdict)
     if found:
-        from studio.ui import verdicts
-
-        items = "".join(
-            f'<li class="{_tone(tone)}">{w.icon(icon)}'
-            f"<div>{verdicts.verdict_html(lang, one)}</div></li>"
-            for one in found
-            for tone, icon in [OUTCOMES[one.state]]
-        )
-        body = f'<ul class="l-b-said">{items}</ul>'
+        body = "".join(study_verdict.banner(lang, one, names) for one in found)
         more = w.link(say(lang, "bench.verdict.study"), "bench", view="studies", name=results.name)
         return w.card(say(lang, "bench.verdict.title"), body, side=more)
     said = said_of(results, points)
@@ -95,7 +87,3 @@ def _whole(lang: str, one: Said) -> str:
         told = translate(lang, str(one.values["error"]))
         one = Said(one.key, {**one.values, "error": told or one.values["error"]})
     return measures.sentence(lang, one)
-
-
-def _tone(name: str) -> str:
-    return f"l-tone-{name}" if name else ""

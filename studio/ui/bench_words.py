@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from studio.bench.definitions import DEFINITIONS, definition
+from studio.bench.compare import LOAD_SIZES
+from studio.bench.definitions import DEFINITIONS, STATISTICS, definition
 from studio.bench.point import Point
 from studio.ui import measures, units
 from studio.ui import widgets as w
@@ -15,7 +16,7 @@ from studio.ui.i18n import say
 
 LENGTHS = ("input_len", "output_len")
 LOAD = (*LENGTHS, "concurrency", "request_rate")
-USUAL = {"dataset": "random", "images": 0, "prefix_len": 0, "burstiness": 1}
+USUAL = {"dataset": "random", "images": 0, "ignore_eos": True}
 """Values of a condition that are not worth a word."""
 CONDITION_UNITS = {"input_len": "tok", "output_len": "tok", "request_rate": "req/s"}
 
@@ -80,7 +81,7 @@ def condition(lang: str, point: Point) -> str:
     if given.get("request_rate") is not None:
         parts.append(say(lang, "measures.load.rate", n=units.number(given["request_rate"])))
     for name, value in given.items():
-        if name in LOAD or value in (None, "") or value == USUAL.get(name):
+        if name in LOAD or name in LOAD_SIZES or value in (None, "") or value == USUAL.get(name):
             continue
         parts.append(f"{label(lang, name)} {_plain(value)}")
     return " · ".join(parts) or point.case or point.id
@@ -95,7 +96,8 @@ def definitions(lang: str) -> str:
     for name, item in DEFINITIONS.items():
         groups.setdefault(item.group, {}).setdefault(item.base, []).append(name)
     body = "".join(
-        f"<h4>{w.esc(say(lang, f'bench.group.{group}'))}</h4><dl>"
+        f"<h4>{w.esc(say(lang, f'bench.group.{group}'))}</h4>"
+        f"{_statistics(lang) if group == 'latency' else ''}<dl>"
         f"{''.join(_definition(lang, names) for names in bases.values())}</dl>"
         for group, bases in groups.items()
     )
@@ -107,25 +109,27 @@ def definitions(lang: str) -> str:
     )
 
 
+def _statistics(lang: str) -> str:
+    """Return what mean, median and the percentiles of a latency are, told once for all of them."""
+    lines = (
+        f"<b>{w.esc(say(lang, f'measures.statistic.{name}'))}</b> "
+        f"{w.esc(say(lang, f'measures.statistic_said.{name}'))}"
+        for name in STATISTICS
+    )
+    return f"<p>{' · '.join(lines)}</p>"
+
+
 def _definition(lang: str, names: list[str]) -> str:
     first = definition(names[0])
     key = f"measures.formula.{first.base}"
     better = say(lang, f"bench.better.{first.better}") if first.better else ""
     told = " · ".join(part for part in (measures.unit(names[0]), better) if part)
     marks = "".join(f'<i data-figure="{w.esc(name)}"></i>' for name in names)
-    statistics = ""
-    if first.statistic:
-        lines = (
-            f"<b>{w.esc(say(lang, f'measures.statistic.{definition(name).statistic}'))}</b> "
-            f"{w.esc(say(lang, f'measures.statistic_said.{definition(name).statistic}'))}"
-            for name in names
-        )
-        statistics = f"<small>{' · '.join(lines)}</small>"
     title = w.esc(say(lang, f"measures.label.{first.base}"))
     code = w.esc(names[0] if len(names) == 1 else f"{first.base}_…_ms")
     return (
         f'<div class="l-b-definition">{marks}<dt><b>{title}</b><small>{w.esc(told)}</small>'
-        f"<code>{code}</code></dt><dd>{w.esc(say(lang, key))}{statistics}</dd></div>"
+        f"<code>{code}</code></dt><dd>{w.esc(say(lang, key))}</dd></div>"
     )
 
 

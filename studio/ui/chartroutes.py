@@ -19,9 +19,9 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from studio.bench.point import Point
 from studio.bench.saved import Results
 from studio.ui import charts
+from studio.ui.charts import sources
 from studio.ui.charts.place import ROUTE, plain
 from studio.ui.charts.sheet import plotly_file
 from studio.ui.i18n import lang_of
@@ -61,8 +61,10 @@ class ChartRoutes:
         return drawn
 
     def _draw(self, lang: str, asked: dict[str, str]) -> dict[str, Any]:
-        folders = _folders(self._saved, asked)
-        points = chosen(folders, asked)
+        found = sources.folders(self._saved, asked.get("results", "").split(","))
+        points = sources.points_of(
+            found, cases=asked.get("case", "").split(","), model=asked.get("model", "")
+        )
         limit = asked.get("limit", "")
         drawings = [
             charts.draw(
@@ -74,39 +76,13 @@ class ChartRoutes:
                 at=asked.get("at", ""),
                 base=asked.get("base", ""),
                 limit=float(limit) if _is_number(limit) else None,
-                names=titles(folders, lang),
+                names=sources.titles(found, lang),
             )
             for narrow in (False, True)
         ]
-        drawn = plain(*drawings) | {"file": _file_name(asked, folders), "plotly": plotly_url()}
+        drawn = plain(*drawings) | {"file": _file_name(asked, found), "plotly": plotly_url()}
         mark = f"{zlib.crc32(orjson.dumps(drawn, option=orjson.OPT_NON_STR_KEYS)):08x}"
         return {"version": mark, **drawn}
-
-
-def titles(folders: Sequence[Results], lang: str) -> dict[str, str]:
-    """Return what cases and folders of results are called, where they say so."""
-    found: dict[str, str] = {}
-    for item in folders:
-        told = item.about.title or {}
-        if told:
-            found[item.about.case or item.name] = told.get(lang) or next(iter(told.values()))
-        for case, settings in (item.about.settings.get("cases") or {}).items():
-            title = (settings or {}).get("title") if isinstance(settings, dict) else None
-            if isinstance(title, dict) and title:
-                found[case] = title.get(lang) or next(iter(title.values()))
-    return found
-
-
-def chosen(folders: Sequence[Results], asked: dict[str, str]) -> list[Point]:
-    """Return the points of folders that fit what was asked: `case` and `model`."""
-    cases = {part for part in asked.get("case", "").split(",") if part}
-    model = asked.get("model", "")
-    return [
-        point
-        for item in folders
-        for point in item.points
-        if (not cases or point.case in cases) and (not model or point.model == model)
-    ]
 
 
 def serve_plotly(request: Request) -> Response:
@@ -132,15 +108,6 @@ def _plotly(packing: str) -> bytes:
     if packing == "br":
         return brotli.compress(script, mode=brotli.MODE_TEXT, quality=BROTLI_QUALITY)
     return gzip.compress(script, 6) if packing == "gzip" else script
-
-
-def _folders(saved: Saved, asked: dict[str, str]) -> list[Results]:
-    """Return the folders asked for, with the folders of a study's cases, or all of them."""
-    wanted = [name for name in asked.get("results", "").split(",") if name]
-    if not wanted:
-        return saved.folders()
-    found = {item.name: item for name in wanted for item in saved.family(name)}
-    return list(found.values())
 
 
 def _file_name(asked: dict[str, str], folders: Sequence[Results]) -> str:

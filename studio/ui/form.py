@@ -31,7 +31,7 @@ Kind = Literal[
 
 MAIN = "main"
 SECRETS = ("api_key",)
-WIDE = ("model", "model_name_or_path", "dataset", "script")
+WIDE = ("base_url", "model", "model_name_or_path", "dataset", "script")
 """Fields that get a row of their own."""
 
 

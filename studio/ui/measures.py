@@ -7,6 +7,7 @@ of Gradio, so the command line, reports and plots say the same.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from studio.bench.definitions import SHARE, definition
 from studio.bench.said import Said
 from studio.ui import units
 from studio.ui.i18n import say, words
+
+_BEFORE_DIGIT = re.compile(r"([\u4e00-\u9fff])(\d)")
+"""Chinese is written with a space before a number."""
 
 
 def label(lang: str, name: str) -> str:
@@ -34,8 +38,8 @@ def unit(name: str) -> str:
 
 def axis(lang: str, name: str) -> str:
     """Return a figure's name with its unit, for an axis: `TTFT P90 (ms)`."""
-    shown = unit(name)
-    return f"{short(lang, name)} ({shown})" if shown else short(lang, name)
+    told, held = short(lang, name), unit(name)
+    return f"{told} ({held})" if held and held not in told else told
 
 
 def formula(lang: str, name: str) -> str:
@@ -87,8 +91,14 @@ def between(interval: tuple[float, float] | None) -> str:
 
 
 def sentence(lang: str, said: Said) -> str:
-    """Return one sentence of a verdict or a comparison, its figures written out."""
-    return say(lang, said.key, **{k: _value(lang, k, v) for k, v in said.values.items()})
+    """Return one sentence of a verdict or a comparison, its figures written out.
+
+    A comparison of one row has shorter words, where `<key>_one` has any.
+    """
+    alone = f"{said.key}_one"
+    key = alone if said.values.get("rows") == 1 and alone in words(lang) else said.key
+    text = say(lang, key, **{k: _value(lang, k, v) for k, v in said.values.items()})
+    return _BEFORE_DIGIT.sub(r"\1 \2", text) if lang == "zh" else text
 
 
 def sentences(lang: str, said: Iterable[Said]) -> list[str]:
@@ -110,13 +120,15 @@ def _value(lang: str, key: str, value: Any) -> str:
     """Write one value of a sentence: a load, a metric, limits, a list of names, a number."""
     if isinstance(value, Mapping):
         if key == "limits":
-            return _joined(lang, [f"{_limit(k)} ≤ {units.number(v)} ms" for k, v in value.items()])
+            return _joined(lang, [f"{_limit(k)} ≤ {_number(v)} ms" for k, v in value.items()])
         kind, n = next(iter(value.items()))
         return say(lang, f"measures.load.{kind}{'_one' if n == 1 else ''}", n=_number(n))
     if key == "metric":
         return label(lang, str(value))
     if key == "names":
         return _joined(lang, [condition(lang, name) for name in value])
+    if key == "interval":
+        return between(value)
     if key in ("low", "high") and isinstance(value, (int, float)):
         return change(value)
     return _number(value) if isinstance(value, (int, float)) else str(value)

@@ -29,15 +29,19 @@ def points_table(lang: str, points: Sequence[Point], metrics: Sequence[str] = ()
         name for name in ("results", "case") if len({getattr(point, name) for point in points}) > 1
     ]
     rows = []
+    columns = [measures.axis(lang, name) for name in chosen]
+    if not columns and not all(point.done for point in points):
+        columns = [say(lang, "measures.error")]
     for point in points:
         cells = [*(getattr(point, name) for name in told), point.id]
         if point.done:
             cells += [measures.shown(n, point.figures.get(n), with_unit=False) for n in chosen]
+            cells += [""] * (len(columns) - len(chosen))
         else:
-            cells += [point.error[:60], *[""] * (len(chosen) - 1)]
+            cells += [point.error[:60], *[""] * (len(columns) - 1)]
         rows.append(tuple(cells))
     names = (*(measures.condition(lang, name) for name in told), measures.condition(lang, "point"))
-    return (*names, *(measures.axis(lang, name) for name in chosen)), rows
+    return (*names, *columns), rows
 
 
 def comparison_table(lang: str, found: Comparison) -> Table:

@@ -111,8 +111,8 @@ def wins(lang: str, versus: Mapping[tuple[str, str], WinRate]) -> str:
 
 
 def table_html(lang: str, found: Table, *, everything: bool, hidden: bool) -> str:
-    """Return models down and what is known of them across; figures of votes only when shown."""
-    columns = [c for c in found.columns if not (hidden and c.group in ("votes",))]
+    """Return models down, figures across; those of votes and judges only when they may be seen."""
+    columns = [c for c in found.columns if not (hidden and c.group in ("votes", "judge"))]
     rows = [row for row in found.rows if any(column.key in row.cells for column in columns)]
     if not rows or not columns:
         return ""

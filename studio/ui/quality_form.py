@@ -88,7 +88,8 @@ def plan(studio: Studio, lang: str, launch: Launch) -> Planned:
         html = w.note(text, tone="warn", icon_name="alert") + html
     elif len(config.answers_from) == 1 and not config.results:
         html += w.note(say(lang, "quality.one_model"))
-    return Planned(html=html, fits=not silent, short=say(lang, "quality.plan.fits"))
+    key = "quality.plan.unfit" if silent else "quality.plan.fits"
+    return Planned(html=html, fits=not silent, short=say(lang, key))
 
 
 def quality_form(answer: dict[str, Any], request: Request, studio: Studio) -> dict[str, Any]:

@@ -86,8 +86,8 @@ class QualityLooks:
         found = self.all()
         if not name:
             return self._whole(found[0], by) if found else None
-        for seen in found:
-            if name == seen.name or (seen.run is not None and name == seen.run.id):
+        for seen in (*found, *self._all()):  # what was begun this moment is in the second
+            if name in (seen.name, seen.run.id if seen.run else ""):
                 return self._whole(seen, by)
         raise NotFound(f"There are no results called {name}.", hint="`quality ls` lists them.")
 

@@ -18,7 +18,7 @@ from studio.quality.votes import ME
 from studio.studio import Launch
 from studio.ui import quality_draw, quality_room
 from studio.ui import widgets as w
-from studio.ui.gate import visitor
+from studio.ui.gate import LOCAL, visitor
 from studio.ui.i18n import lang_of
 from studio.ui.quality_form import offers, plan, quality_extras, quality_form
 from studio.ui.quality_look import QualityLooks, Seen
@@ -141,8 +141,9 @@ class QualityRoutes:
 
 
 def voter(request: Any) -> str:
-    """Return the name that somebody's votes are kept under."""
-    return visitor(request).name or ME
+    """Return the name that somebody's votes are kept under: an account's, else as on a terminal."""
+    who = visitor(request)
+    return ME if who == LOCAL or not who.name else who.name
 
 
 def _hidden(request: Request, seen: Seen | None) -> bool:

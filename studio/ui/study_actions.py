@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import NotFound, RecipeInvalid
+from studio.core.errors import NotFound
 from studio.core.recipes import Bilingual, Recipe
-from studio.engines.study_config import StudyConfig
-from studio.studies.record import Record
+from studio.studies import studies
 from studio.ui.study_look import Seen, StudyLooks
-from studio.ui.study_settings import ENGINE, settings_of, study_launch
+from studio.ui.study_settings import ENGINE, only, settings_of, study_launch
 from studio.ui.study_verdict import verdict_rows
 from studio.ui.workform import Asked
 
@@ -34,16 +33,11 @@ class StudyActions:
 
     def launch(self, study: str, changes: dict[str, Any]) -> Run:
         """Begin a study by its name with some settings changed, as the command line does."""
-        recipe = self._studio.recipes.get(study if "/" in study else f"studies/{study}")
-        if recipe.engine != ENGINE:
-            raise RecipeInvalid(f"{recipe.name} is not a study.", hint="`study ls` lists them.")
-        own = {key: value for key, value in changes.items() if key in StudyConfig.model_fields}
-        others = {key: value for key, value in changes.items() if key not in own}
-        if isinstance(own.get("cases"), list):
-            own["cases"] = ",".join(map(str, own["cases"]))
-        own["common"] = {**recipe.settings.get("common", {}), **own.get("common", {}), **others}
-        settings = settings_of(recipe, {**_shown(recipe), **own})
-        return self._studio.launch(study_launch(recipe, settings))
+        made = dict(changes)
+        if isinstance(made.get("cases"), list):
+            recipe = studies.recipe(self._studio, study)
+            made |= only([str(name) for name in made["cases"]], recipe.settings)
+        return self._studio.launch(studies.study_ask(self._studio, study, made))
 
     def save(self, text: str) -> Recipe:
         """Keep what the form says as a study of the user's own; raise RecipeInvalid."""
@@ -67,13 +61,7 @@ class StudyActions:
 
     def resume(self, name: str) -> Run:
         """Go on where a study ended: rows that are done are kept."""
-        seen = self._found(name)
-        if seen.results is None:
-            raise NotFound(f"{name} has no results to go on with.", hint="Begin it anew.")
-        study = Record(seen.results.folder).study()
-        recipe = str(study.get("recipe") or "")
-        ask = study_launch(self._recipe(recipe, seen), {**study["settings"], "results": seen.name})
-        return self._studio.launch(ask)
+        return self._studio.launch(studies.resume_ask(self._studio, name))
 
     def delete(self, name: str) -> str:
         """Delete a study's results with those of its load tests; return the study's recipe."""
@@ -102,20 +90,7 @@ class StudyActions:
     def _found(self, name: str) -> Seen:
         seen = self._looks.find(name) if name else None
         if seen is None:
-            raise NotFound(f"There are no results called {name}.", hint="`study ls` lists them.")
+            raise NotFound(
+                f"There are no results called {name}.", hint="`study ls` lists the studies."
+            )
         return seen
-
-    def _recipe(self, name: str, seen: Seen) -> Recipe:
-        """Return a study's recipe; one that is gone is named after its results."""
-        try:
-            return self._studio.recipes.get(name)
-        except NotFound:
-            title = (seen.look.title if seen.look else {}) or {"en": seen.name, "zh": seen.name}
-            said = Bilingual(en=title["en"], zh=title["zh"])
-            return Recipe(engine=ENGINE, title=said, about=said, path=None, name=name or seen.name)
-
-
-def _shown(recipe: Recipe) -> dict[str, Any]:
-    """Return the settings that a form would show, as the recipe has them."""
-    hidden = ("cases", "common", "load", "images", "matrix")
-    return {key: value for key, value in recipe.settings.items() if key not in hidden}

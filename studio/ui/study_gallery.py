@@ -9,15 +9,13 @@ from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.sentences import one_line, translate
-from studio.ui.study_look import Seen, StudyLooks, outcome
+from studio.ui.study_look import Seen, StudyLooks
 from studio.ui.study_needs import Needs, StudyFault, StudyNeeds
 from studio.ui.study_settings import study_recipes
+from studio.ui.study_verdict import counts
 
 if TYPE_CHECKING:
     from studio.studio import Studio
-
-TONES = {"met": ("ok", "check"), "not_met": ("bad", "cross"), "not_measurable": ("", "minus")}
-"""Colour and drawing of an outcome."""
 
 
 class Gallery:
@@ -82,12 +80,7 @@ def possible_html(lang: str, found: Needs | StudyFault) -> str:
         return w.tag(one_line(lang, found.error), tone="bad", icon_name="alert")
     able, of = len(found.possible), len(found.cells)
     if not able:
-        why = found.cells[0].missing
-        reason = translate(lang, why.message) if why is not None else ""
-        told = " · ".join(
-            part for part in (say(lang, "study.can.no"), reason.rstrip("。.")) if part
-        )
-        return w.tag(told, icon_name="minus")
+        return w.tag(_why_not(lang, found), icon_name="minus")
     if able < of:
         text = say(lang, "study.can.some", n=able, of=of)
         shown = w.tag(text, tone="warn", icon_name="alert")
@@ -99,13 +92,15 @@ def possible_html(lang: str, found: Needs | StudyFault) -> str:
     return shown
 
 
-def outcome_tag(lang: str, seen: Seen) -> str:
-    """Return what a study came to; empty while nobody knows."""
-    told = outcome(seen.verdicts)
-    if not told:
-        return ""
-    tone, icon = TONES[told]
-    return w.tag(say(lang, f"study.verdict.{told}"), tone=tone, icon_name=icon)
+def _why_not(lang: str, found: Needs) -> str:
+    """Return why no case can be measured: too few cards, else what the first one says."""
+    least = min((item.cards for item in found.cells), default=0)
+    if least > found.cards_here:
+        needed = count(lang, "study.needs.card", least)
+        return say(lang, "study.can.cards", needed=needed, here=units.number(found.cards_here))
+    why = found.cells[0].missing
+    reason = translate(lang, why.message).rstrip("。.") if why is not None else ""
+    return " · ".join(filter(None, (say(lang, "study.can.no"), reason)))
 
 
 def count(lang: str, key: str, number: int) -> str:
@@ -117,7 +112,7 @@ def _last(lang: str, newest: Seen | None) -> str:
     """Return what the newest results are: a state while it runs or failed, else the outcome."""
     if newest is None:
         return ""
-    told = outcome_tag(lang, newest)
+    told = "" if newest.alive or newest.broken_off else counts(lang, newest.verdicts)
     badge = w.badge(lang, newest.state) if newest.alive or not told else ""
     return f"{badge}{told}{w.when(lang, newest.begun_at)}"
 

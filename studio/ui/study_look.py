@@ -6,7 +6,7 @@ that is known before the runner has made the folder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,12 +14,12 @@ from studio.bench.point import Point
 from studio.bench.saved import Results
 from studio.core.errors import NotFound
 from studio.core.spec import State
-from studio.engines.bench_run import results_folder
 from studio.engines.engine import Progress
+from studio.studies import studies
 from studio.studies.expect import Verdict, read_summary
-from studio.studies.record import Record, StudyLook
+from studio.studies.record import STUDY, Phase, Record, StudyLook
+from studio.studies.studies import ENGINE
 from studio.ui.recent import Recent
-from studio.ui.study_settings import ENGINE
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FRESH_S = 0.8
 MOST_RUNS = 60
+ENDED = {Phase.DONE: State.DONE, Phase.FAILED: State.FAILED, Phase.STOPPED: State.STOPPED}
+"""What a study came to when its run is no longer there to tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +61,13 @@ class Seen:
         """What the run is doing, or what became of it."""
         if self.run is not None:
             return self.run.state
-        whole = self.look is not None and self.look.rows_done >= self.look.rows
-        return State.DONE if whole else State.LOST
+        return ENDED.get(self.look.phase, State.LOST) if self.look is not None else State.DONE
+
+    @property
+    def broken_off(self) -> bool:
+        """True when it was stopped or its runner disappeared, so that rows are missing."""
+        phase = self.look.phase if self.look is not None else None
+        return phase in (Phase.STOPPED, Phase.INTERRUPTED) or self.state is State.STOPPED
 
     @property
     def begun_at(self) -> float:
@@ -109,7 +116,7 @@ class StudyLooks:
         runs = {run.id: run for run in self._studio.jobs.list(engine=ENGINE, limit=MOST_RUNS)}
         found, worked_on = [], set()
         for results in self._studio.saved.folders():
-            if results.about.kind != ENGINE:
+            if results.about.kind != ENGINE or not (results.folder / STUDY).is_file():
                 continue
             run = self._run_of(results, runs)
             worked_on |= {run.id} if run else set()
@@ -125,7 +132,7 @@ class StudyLooks:
         found += [
             Seen(name="", recipe=run.spec.recipe or "", run=run)
             for run in runs.values()
-            if run.id not in worked_on and results_folder(run.dir) is None
+            if run.id not in worked_on and not studies.folder_of(self._studio, run)
         ]
         return sorted(found, key=lambda seen: seen.begun_at, reverse=True)
 
@@ -140,46 +147,39 @@ class StudyLooks:
             return None
 
     def _one(self, name: str) -> Seen:
-        listed = next((s for s in self.all() if name in (s.name, s.run and s.run.id)), None)
-        if listed is None:
-            listed = self._by_run(name)
+        listed = _named(self.all(), name) or _named(self._all(), name) or self._by_run(name)
         if listed.results is None:
             return listed
-        alive = listed.alive
-        record = Record(listed.results.folder)
-        look = record.look(alive)
-        folders = tuple(dict.fromkeys(cell.results for cell in look.cells if cell.results))
-        load = {folder: self._points(folder) for folder in folders}
-        look = record.look(alive, load)
-        at_work = self._at_work(look) if alive else {}
+        name = listed.name
+        look = studies.look(self._studio, name)
+        at_work = self._at_work(look) if listed.alive else {}
         told = {cell: self._studio.progress(run.id) for cell, run in at_work.items()}
-        points = [*listed.results.points, *(p for rows in load.values() for p in rows)]
+        points = studies.points(self._studio, name)
         return Seen(
-            name=listed.name,
+            name=name,
             recipe=look.recipe or listed.recipe,
             run=listed.run,
             look=look,
             results=listed.results,
             points=tuple(sorted(points, key=lambda point: point.at)),
-            load_folders=folders,
+            load_folders=tuple(dict.fromkeys(cell.results for cell in look.cells if cell.results)),
             verdicts=listed.verdicts,
-            progress=self._studio.progress(listed.run.id) if listed.run and alive else None,
+            progress=self._studio.progress(listed.run.id) if listed.run and listed.alive else None,
             cell_runs=at_work,
             cell_progress={cell: progress for cell, progress in told.items() if progress},
         )
 
     def _by_run(self, ident: str) -> Seen:
         """Return the results that an older run worked on; raise NotFound."""
-        run = self._studio.jobs.get(ident)
-        folder = results_folder(run.dir)
-        listed = next((s for s in self.all() if folder is not None and s.name == folder.name), None)
-        return listed or Seen(name="", recipe=run.spec.recipe or "", run=run)
-
-    def _points(self, folder: str) -> list[Point]:
         try:
-            return list(self._studio.saved.get(folder).points)
+            run = self._studio.jobs.get(ident)
         except NotFound:
-            return []
+            raise NotFound(
+                f"There are no results called {ident}.", hint="`study ls` lists the studies."
+            ) from None
+        folder = studies.folder_of(self._studio, run)
+        listed = _named(self._all(), folder) if folder else None
+        return listed or Seen(name="", recipe=run.spec.recipe or "", run=run)
 
     def _at_work(self, look: StudyLook) -> dict[str, Run]:
         found = {}
@@ -193,10 +193,9 @@ class StudyLooks:
         return found
 
 
-def outcome(verdicts: Sequence[Verdict]) -> str:
-    """Return what a study came to as a whole: not_met, met, not_measurable, or empty."""
-    states = {str(verdict.state) for verdict in verdicts}
-    return next((name for name in ("not_met", "met", "not_measurable") if name in states), "")
+def _named(found: Iterable[Seen], name: str) -> Seen | None:
+    """Return the results that a folder's name or a run's id means."""
+    return next((s for s in found if name in (s.name, s.run.id if s.run else "")), None)
 
 
 def _recipe_of(results: Results) -> str:

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from studio.core.errors import StudioError
-from studio.core.recipes import Recipe, check_settings
+from studio.core.recipes import Recipe
 from studio.engines.study_config import StudyConfig
 from studio.studies.cells import Cell, NotMeasurable, cells, check_here, num_cards, num_rows
+from studio.studies.studies import ENGINE
 from studio.ui.recent import Recent
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Needs:
     """Environments that are built first."""
     cards: int = 0
     """Cards of the case that holds most."""
+    cards_here: int = 0
 
     @cached_property
     def possible(self) -> tuple[CellNeeds, ...]:
@@ -79,7 +81,8 @@ def needs(studio: Studio, settings: Mapping[str, Any], *, plan: bool = True) -> 
 
     Without `plan` the planner is not asked, which reads config files and takes longer.
     """
-    config = check_settings(StudyConfig, dict(settings), "settings of Study")
+    _, config = studio.validate(ENGINE, dict(settings))
+    assert isinstance(config, StudyConfig)
     found = [_needs(studio, cell, config, plan and config.plan) for cell in cells(studio, config)]
     engines = [studio.engine(item.cell.launch.engine) for item in found]
     environments = dict.fromkeys(engine.env.name for engine in engines if engine.env)
@@ -88,6 +91,7 @@ def needs(studio: Studio, settings: Mapping[str, Any], *, plan: bool = True) -> 
         programs=tuple(dict.fromkeys(engine.title for engine in engines)),
         to_build=tuple(n for n in environments if not studio.envs.status(n).state.usable),
         cards=max((item.cards for item in found), default=0),
+        cards_here=len(studio.card_memory()),
     )
 
 

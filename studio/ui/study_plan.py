@@ -12,7 +12,7 @@ from studio.ui.i18n import say
 from studio.ui.sentences import one_line, translate, translate_error
 from studio.ui.study_gallery import count
 from studio.ui.study_needs import CellNeeds, Needs, needs
-from studio.ui.study_settings import case_title, settings_of, study_launch
+from studio.ui.study_settings import case_title, settings_of, study_launch, study_line
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -24,7 +24,7 @@ def study_plan(studio: Studio, lang: str, recipe: Recipe, asked: dict[str, Any])
     try:
         settings = settings_of(recipe, asked)
         found = needs(studio, settings)
-        whole = studio.preview_script(study_launch(recipe, settings))
+        studio.preview(study_launch(recipe, settings))
     except StudioError as error:
         note = w.note(one_line(lang, error), tone="bad", icon_name="alert")
         return {"plan": note, "preview": "", "faults": [], "blocked": True, "verb": verb}
@@ -32,13 +32,14 @@ def study_plan(studio: Studio, lang: str, recipe: Recipe, asked: dict[str, Any])
     key = "study.plan.verdict" if able == of else "study.plan.verdict_some"
     return {
         "plan": cells_html(studio, lang, recipe, found),
-        "preview": w.code(whole),
+        "preview": w.code(study_line(recipe, settings)),
         "faults": [],
-        "blocked": not able,
+        "blocked": False,
         "told": say(lang, "study.plan.told"),
         "verdict": say(lang, key, n=able, of=of) if able else say(lang, "study.plan.none"),
         "fits": able == of,
-        "verb": verb,
+        "verb": verb if able else say(lang, "form.launch_anyway"),
+        "confirm": "" if able else say(lang, "study.plan.anyway"),
     }
 
 
@@ -46,12 +47,9 @@ def cells_html(studio: Studio, lang: str, recipe: Recipe, found: Needs) -> str:
     """Return every cell of a study as a line that unfolds into its command."""
     tone = "l-tone-ok" if len(found.possible) == len(found.cells) else ""
     rows = sum(item.rows for item in found.possible)
-    lead = " · ".join(
-        (
-            count(lang, "study.needs.case", len(found.cells)),
-            count(lang, "study.plan.row", rows),
-        )
-    )
+    told = [count(lang, "study.needs.case", len(found.cells))]
+    told += [count(lang, "study.plan.row", rows)] if rows else []
+    lead = " · ".join(told)
     lines = "".join(_cell(studio, lang, recipe, item) for item in found.cells)
     build = ""
     if found.to_build:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from studio.bench.definitions import DEFINITIONS, HEADLINES
 from studio.bench.point import Point
@@ -28,7 +28,8 @@ def points_html(lang: str, points: Sequence[Point], titles: Mapping[str, str]) -
         f"{w.esc(measures.axis(lang, name))}</th>"
         for name in figures
     )
-    body = "".join(_row(lang, point, figures, titles) for point in shown)
+    telling = varying(points)
+    body = "".join(_row(lang, point, figures, titles, telling) for point in shown)
     more = ""
     if len(points) > len(shown):
         more = w.note(say(lang, "study.table.more", n=len(points) - len(shown)))
@@ -49,14 +50,30 @@ def columns(points: Sequence[Point]) -> list[str]:
     return found[:MOST_FIGURES]
 
 
-def _row(lang: str, point: Point, figures: Sequence[str], titles: Mapping[str, str]) -> str:
-    cells = [
-        titles.get(point.case) or point.case or point.id,
-        bench_words.condition(lang, point),
-        units.number(point.repeat + 1),
-    ]
-    if cells[1] in (point.case, point.id):
-        cells[1] = ""
+def varying(points: Sequence[Point]) -> set[str]:
+    """Return the conditions that tell points of one case apart; what a case has anyway is left out.
+
+    The load of a load test is always among them.
+    """
+    found: set[str] = {*bench_words.LOAD}
+    for case in {point.case for point in points}:
+        mine = [point.condition for point in points if point.case == case]
+        for name in {name for condition in mine for name in condition}:
+            if len({str(condition.get(name)) for condition in mine}) > 1:
+                found.add(name)
+    return found
+
+
+def _row(
+    lang: str,
+    point: Point,
+    figures: Sequence[str],
+    titles: Mapping[str, str],
+    telling: Collection[str],
+) -> str:
+    kept = {name: value for name, value in point.condition.items() if name in telling}
+    told = bench_words.condition(lang, point.model_copy(update={"condition": kept})) if kept else ""
+    cells = [titles.get(point.case) or point.case or point.id, told, units.number(point.repeat + 1)]
     body = "".join(f"<td>{w.esc(text)}</td>" for text in cells)
     if not point.done:
         why = point.error.strip().splitlines()[-1][:LONGEST_ERROR] if point.error.strip() else "?"

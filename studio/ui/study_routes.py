@@ -5,7 +5,6 @@ All of them only look; operators alone may ask.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,12 +21,12 @@ from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
 from studio.ui.sentences import translate
 from studio.ui.study_cases import cases_html
-from studio.ui.study_gallery import Gallery, outcome_tag
+from studio.ui.study_gallery import Gallery
 from studio.ui.study_look import Seen, StudyLooks
 from studio.ui.study_plan import study_plan
 from studio.ui.study_points import points_html
 from studio.ui.study_settings import study_form, study_recipes
-from studio.ui.study_verdict import titles, verdicts_html
+from studio.ui.study_verdict import counts, hopes_html, titles, verdicts_html
 from studio.ui.workform import Asked
 
 if TYPE_CHECKING:
@@ -68,10 +67,6 @@ class StudyRoutes:
         """Return the frame of the gallery and of the form, in the visitor's language."""
         lang = lang_of(request)
         said = {key: w.esc(say(lang, f"form.{key}")) for key in ("command", "save", "save_name")}
-        back = (
-            '<button type="button" class="l-button quiet l-study-back" data-study-back>'
-            f"{w.icon('left')}<span>{w.esc(say(lang, 'study.all'))}</span></button>"
-        )
         save = (
             f'<input type="text" data-save-name maxlength="60" placeholder="{said["save_name"]}" '
             f'aria-label="{said["save_name"]}">'
@@ -82,8 +77,7 @@ class StudyRoutes:
             '<div class="l-work" data-work="study"><div class="l-study-all">'
             f'<p class="l-about">{w.esc(say(lang, "study.lead"))}</p>'
             f"{w.live('study/cards', every_s=3)}</div>"
-            f'<div class="l-study-one"><div>{back}</div>'
-            f'<div data-study-part="question">{w.live("study/question", every_s=20)}</div>'
+            '<div class="l-study-one">'
             '<div data-work-form><div class="l-skeleton"></div></div>'
             f'<h3 class="l-part-title">{w.esc(say(lang, "study.plan.cases"))}</h3>'
             '<div class="l-plan" data-work-plan><div class="l-skeleton"></div></div>'
@@ -107,10 +101,19 @@ class StudyRoutes:
         return fragment(request, html)
 
     def question(self, request: Request) -> dict[str, Any]:
-        """Return the question of the study that is open."""
-        name = request.query_params.get("study", "")
-        html = self._gallery.head(lang_of(request), self._recipe(name)) if name else ""
-        return fragment(request, html)
+        """Return the question of the study that is open, and the way back to all of them."""
+        lang, name = lang_of(request), request.query_params.get("study", "")
+        if not name:
+            return fragment(request, "")
+        back = (
+            '<button type="button" class="l-button quiet l-study-back" data-study-back>'
+            f"{w.icon('left')}<span>{w.esc(say(lang, 'study.all'))}</span></button>"
+        )
+        try:
+            head = self._gallery.head(lang, self._recipe(name))
+        except NotFound:  # a study of the user's own that is gone; its results are still there
+            head = f'<div class="l-study-head"><h2>{w.esc(name)}</h2></div>'
+        return fragment(request, back + head)
 
     def form(self, request: Request) -> dict[str, Any]:
         """Return the form of a study, or of what was typed before."""
@@ -152,7 +155,11 @@ class StudyRoutes:
         if seen is None:
             if not request.query_params.get("study"):
                 return fragment(request, "")
-            return fragment(request, w.empty(lang, "study.empty", icon_name="scale"))
+            try:
+                hopes = hopes_html(lang, self._recipe(request.query_params["study"]))
+            except NotFound:
+                hopes = ""
+            return fragment(request, w.empty(lang, "study.empty", icon_name="scale") + hopes)
         return fragment(request, head_html(lang, seen))
 
     def verdict(self, request: Request) -> dict[str, Any]:
@@ -205,8 +212,9 @@ def head_html(lang: str, seen: Seen) -> str:
     facts = [w.badge(lang, seen.state), f"<h3>{w.esc(seen.name or _run_name(seen))}</h3>"]
     if seen.run is not None:
         facts.append(w.link(say(lang, "study.run"), "runs", run=seen.run.id))
+    alive = " data-study-alive" if seen.alive else ""
     return (
-        f'<div class="l-study-bar"><div class="l-study-title">{"".join(facts)}</div>'
+        f'<div class="l-study-bar"{alive}><div class="l-study-title">{"".join(facts)}</div>'
         f'<div class="l-study-line">{_line(lang, seen)}</div>{_far(lang, seen)}'
         f'<div class="l-actions">{"".join(_buttons(lang, seen))}</div></div>'
     )
@@ -242,7 +250,7 @@ def points_card(lang: str, seen: Seen) -> str:
 
 def _result(lang: str, seen: Seen, chosen: str) -> str:
     on = chosen in (seen.name, seen.run.id if seen.run else "")
-    told = outcome_tag(lang, seen)
+    told = "" if seen.alive or seen.broken_off else counts(lang, seen.verdicts)
     badge = w.badge(lang, seen.state) if seen.alive or not told else ""
     return (
         f'<button type="button" class="l-study-result" data-study-show="{w.esc(seen.key)}" '
@@ -261,7 +269,7 @@ def _line(lang: str, seen: Seen) -> str:
     if seen.alive or end:
         span = units.duration(lang, (end or time.time()) - seen.begun_at)
         parts.append(f"<span>{w.esc(say(lang, 'study.elapsed'))} <b>{w.esc(span)}</b></span>")
-    if seen.alive and seen.progress is not None and seen.progress.remaining_s is not None:
+    if seen.alive and seen.progress is not None and (seen.progress.remaining_s or 0) >= 1:
         left = units.duration(lang, seen.progress.remaining_s)
         parts.append(f"<span>{w.esc(say(lang, 'study.left'))} <b>{w.esc(left)}</b></span>")
     if seen.look is not None and seen.look.rows:
@@ -276,7 +284,8 @@ def _far(lang: str, seen: Seen) -> str:
             return w.note(translate(lang, seen.look.reason), tone="warn", icon_name="alert")
         return ""
     if seen.look is not None and seen.look.rows:
-        text = translate(lang, seen.progress.text) if seen.progress else ""
+        told = seen.progress.text if seen.progress else ""
+        text = titles(lang, seen).get(told) or translate(lang, told)
         return w.bar(seen.look.rows_done / seen.look.rows, label=text)
     return w.bar(None)
 
@@ -315,8 +324,3 @@ def _page(lang: str, name: str, kind: str) -> str:
         f'title="{w.esc(say(lang, f"study.{kind}_hint"))}">{w.icon(icon)}'
         f"<span>{w.esc(say(lang, f'study.{kind}'))}</span></a>"
     )
-
-
-def ask_json(recipe: str) -> str:
-    """Return the ask of an untouched form, for tests and links."""
-    return json.dumps({"engine": "study", "settings": {}, "recipe": recipe})

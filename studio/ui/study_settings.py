@@ -7,6 +7,7 @@ every case, the load and the matrix are rows of a name and a value, written as i
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.recipes import Recipe, parse_overrides
 from studio.engines.study_config import StudyConfig
 from studio.launch import Launch
+from studio.studies.studies import ENGINE, FOLDER, NESTED
 from studio.ui import widgets as w
 from studio.ui.form import Extras, fields_of, form
 from studio.ui.i18n import say
@@ -21,7 +23,6 @@ from studio.ui.i18n import say
 if TYPE_CHECKING:
     from studio.studio import Studio
 
-ENGINE = "study"
 PAIRS = ("common", "load", "images", "matrix")
 """Settings that are mappings and may be changed in the form."""
 KEPT = frozenset({*PAIRS, "cases", "measure", "ask", "chart", "expect", "results", "extra_args"})
@@ -55,7 +56,7 @@ def settings_of(recipe: Recipe, asked: Mapping[str, Any]) -> dict[str, Any]:
             found[name] = _mapping(asked[name])
     if asked.get("cases"):
         chosen = [name for name in str(asked["cases"]).split(",") if name]
-        found |= _only(chosen, found)
+        found |= only(chosen, found)
     return found
 
 
@@ -67,7 +68,34 @@ def study_launch(recipe: Recipe, settings: dict[str, Any]) -> Launch:
         name=short(recipe.name),
         title=recipe.title.en,
         recipe=recipe.name,
+        cards=0,
     )
+
+
+def study_line(recipe: Recipe, settings: Mapping[str, Any]) -> str:
+    """Return the same study as one line for a terminal; what is as in the recipe is left out."""
+    words: list[str] = []
+    whole = {key: _default(key) for key in recipe.settings} | dict(settings)
+    for key, value in whole.items():
+        base = recipe.settings.get(key)
+        if value == base or (base is None and value == _default(key)):
+            continue
+        if key == "common" or (key in NESTED and not set(base or {}) - set(value)):
+            head = "" if key == "common" else f"{key}."
+            words += [
+                f"{head}{name}={said(inner)}"
+                for name, inner in value.items()
+                if inner != (base or {}).get(name)
+            ]
+        else:
+            words.append(f"{key}={said(value)}")
+    name = short(recipe.name) if recipe.name.startswith(FOLDER) else recipe.name
+    return shlex.join(["python", "app.py", "study", name, *words])
+
+
+def _default(key: str) -> Any:
+    field = StudyConfig.model_fields.get(key)
+    return None if field is None else field.get_default(call_default_factory=True)
 
 
 def study_form(lang: str, recipe: Recipe, asked: Mapping[str, Any] | None) -> str:
@@ -76,12 +104,14 @@ def study_form(lang: str, recipe: Recipe, asked: Mapping[str, Any] | None) -> st
     known = [item.name for item in fields_of(StudyConfig)]
     shown = {key: value for key, value in values.items() if key in known and key not in KEPT}
     head = cases_field(lang, recipe, str((asked or {}).get("cases") or ""))
-    rows = "".join(
-        pairs_field(lang, recipe, name, (asked or {}).get(name)) for name in _pairs_of(recipe)
-    )
+    rows = {
+        name: pairs_field(lang, recipe, name, (asked or {}).get(name)) for name in _pairs_of(recipe)
+    }
     html = form(lang, StudyConfig, shown, extras=Extras(hidden=KEPT))
-    own = f'<div class="l-fields">{head}{rows}</div>'
-    return html.replace('<div class="l-fields">', own + '<div class="l-fields">', 1)
+    own = f'<div class="l-fields">{head}{rows.pop("common")}</div>'
+    html = html.replace('<div class="l-fields">', own + '<div class="l-fields">', 1)
+    folded = "".join(_folded(lang, recipe, name, field) for name, field in rows.items())
+    return html.replace('<div class="l-groups">', f'<div class="l-groups">{folded}', 1)
 
 
 # fields of our own ------------------------------------------------------------------------------
@@ -165,6 +195,18 @@ def _field(lang: str, name: str, look: str, default: Any, control: str) -> str:
     )
 
 
+def _folded(lang: str, recipe: Recipe, name: str, field: str) -> str:
+    """Return a field of rows as a group of its own that says its values while it is shut."""
+    item = next(item for item in fields_of(StudyConfig) if item.name == name)
+    told = ", ".join(f"{key} {said(value)}" for key, value in recipe.settings[name].items())
+    return (
+        f'<details class="l-group" data-group="{name}"><summary>{w.icon("right")}'
+        f"<b>{w.esc(item.title[lang])}</b>"
+        f'<span class="l-group-count" data-changed></span><small>{w.esc(told)}</small></summary>'
+        f'<div class="l-fields">{field}</div></details>'
+    )
+
+
 def _cases(recipe: Recipe) -> dict[str, Any]:
     found = recipe.settings.get("cases")
     return dict(found) if isinstance(found, Mapping) else {}
@@ -183,7 +225,7 @@ def _mapping(lines: Any) -> dict[str, Any]:
     return parse_overrides([str(line) for line in lines if str(line).strip()])
 
 
-def _only(chosen: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+def only(chosen: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the chosen cases, and the expectations that are about them alone."""
     cases = {name: case for name, case in settings.get("cases", {}).items() if name in chosen}
     kept = [

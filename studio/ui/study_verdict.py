@@ -3,29 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from studio.studies.expect import Outcome, Sureness, Verdict
-from studio.ui import measures, units, verdict_words
+from studio.core.recipes import Recipe
+from studio.engines.study_config import Expectation
+from studio.studies.expect import Outcome, Sureness, Verdict, judge
+from studio.ui import measures, verdict_words
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.study_cases import cell_title
 from studio.ui.study_look import Seen
+from studio.ui.study_settings import case_title
 
 TONES = {Outcome.MET: ("ok", "check"), Outcome.NOT_MET: ("bad", "cross")}
 """Colour and drawing of an outcome; anything else is grey."""
 
 
 def verdicts_html(lang: str, seen: Seen) -> str:
-    """Return a banner for each expectation; while it runs, that the verdict comes at the end."""
-    if seen.verdicts:
+    """Return a banner for each expectation; while it runs, that the verdict comes at the end.
+
+    Of a study that was broken off only those are shown that something was measured for.
+    """
+    shown = [one for one in seen.verdicts if not seen.broken_off or one.value is not None]
+    if shown and not seen.alive:
         names = titles(lang, seen)
-        banners = "".join(banner(lang, verdict, names) for verdict in seen.verdicts)
+        banners = "".join(banner(lang, verdict, names) for verdict in shown)
         return f'<div class="l-verdicts">{banners}</div>'
     if seen.alive:
         return w.note(say(lang, "study.verdict.pending"), icon_name="scale")
     return ""
+
+
+def hopes_html(lang: str, recipe: Recipe) -> str:
+    """Return what is expected of a study that was never asked."""
+    names = {name: case_title(lang, recipe, name) for name in recipe.settings.get("cases", {})}
+    hopes = [Expectation.model_validate(row) for row in recipe.settings.get("expect", [])]
+    if not hopes:
+        return w.note(say(lang, "study.verdict.none"))
+    items = "".join(
+        f"<li>{w.icon('scale')}<span>{w.esc(question(lang, verdict, names))} "
+        f"<small>{w.esc(goal(lang, verdict))}</small></span></li>"
+        for verdict in judge(hopes, ())
+    )
+    return w.card(say(lang, "study.hopes"), f'<ul class="l-hopes">{items}</ul>')
 
 
 def titles(lang: str, seen: Seen) -> dict[str, str]:
@@ -42,33 +63,50 @@ def verdict_rows(lang: str, seen: Seen) -> list[dict[str, Any]]:
             "question": question(lang, verdict, names),
             "outcome": say(lang, f"study.verdict.{verdict.state}"),
             "goal": goal(lang, verdict),
-            "reason": reason(lang, verdict, names),
+            "reason": verdict_words.why(lang, verdict, names),
+            "possible_here": possible_words(lang, verdict),
         }
         for verdict in seen.verdicts
     ]
 
 
 def banner(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:
-    """Return one verdict: outcome, what was asked, the value on a scale, what is possible."""
+    """Return one verdict: what was asked, the outcome, the value on a scale, what is possible."""
     tone, icon = TONES.get(verdict.state, ("", "minus"))
-    sure = ""
-    if verdict.sureness is not None and verdict.sureness is not Sureness.UNKNOWN:
-        sure = f"<span>{w.esc(say(lang, f'study.verdict.sure.{verdict.sureness}'))}</span>"
-    outcome = w.esc(say(lang, f"study.verdict.{verdict.state}"))
     parts = [
-        f"<header><b>{outcome}</b>{sure}</header>",
-        f"<p>{w.esc(question(lang, verdict, names))}</p>",
+        f"<header><b>{w.esc(question(lang, verdict, names))}</b>{_outcome(lang, verdict)}</header>",
         _value(lang, verdict),
         _gauge(verdict),
     ]
-    why = reason(lang, verdict, names)
+    why = verdict_words.why(lang, verdict, names)
     if why:
-        parts.append(f"<p><b>{w.esc(say(lang, 'study.verdict.why'))}</b> {w.esc(why)}</p>")
-    if verdict.possible is not None and verdict.state is not Outcome.MET:
+        parts.append(f'<p class="l-told-why">{w.esc(why)}</p>')
+    possible = possible_words(lang, verdict)
+    if possible:
         head = w.esc(say(lang, "study.verdict.possible"))
-        parts.append(f"<p><b>{head}</b> {w.esc(verdict.possible[lang])}</p>")
+        parts.append(f'<p class="l-told-more"><b>{head}</b> {w.esc(possible)}</p>')
     kind = f"l-tone-{tone}" if tone else ""
     return f'<section class="l-told {kind}">{w.icon(icon)}{"".join(parts)}</section>'
+
+
+def counts(lang: str, verdicts: Sequence[Verdict]) -> str:
+    """Return how many expectations were met, not met and not measurable, as tags."""
+    tags = []
+    for state in Outcome:
+        number = sum(verdict.state is state for verdict in verdicts)
+        if number:
+            tone, icon = TONES.get(state, ("", "minus"))
+            text = say(lang, f"study.verdict.count.{state}", n=number)
+            tags.append(w.tag(text, tone=tone, icon_name=icon))
+    return "".join(tags)
+
+
+def possible_words(lang: str, verdict: Verdict) -> str:
+    """Return what can be had where the expectation was not met; empty where it was."""
+    if verdict.state is Outcome.MET:
+        return ""
+    told = verdict.possible[lang] if verdict.possible is not None else ""
+    return " ".join(filter(None, (verdict_words.bound(lang, verdict), told)))
 
 
 def question(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:
@@ -93,43 +131,38 @@ def goal(lang: str, verdict: Verdict) -> str:
         return say(
             lang,
             "study.verdict.goal.between",
-            low=shown(verdict, low),
-            high=shown(verdict, high),
+            low=verdict_words.shown(verdict, low),
+            high=verdict_words.shown(verdict, high),
         )
     if low is not None:
-        return say(lang, "study.verdict.goal.at_least", value=shown(verdict, low))
-    return say(lang, "study.verdict.goal.at_most", value=shown(verdict, high))
+        return say(lang, "study.verdict.goal.at_least", value=verdict_words.shown(verdict, low))
+    return say(lang, "study.verdict.goal.at_most", value=verdict_words.shown(verdict, high))
 
 
-def reason(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:
-    """Return why nothing could be measured; empty when it was."""
-    return verdict_words.why(lang, verdict, names)
-
-
-def shown(verdict: Verdict, value: float | None) -> str:
-    """Return a value in the verdict's own unit: a ratio as `1.83x`."""
-    if not verdict.against:
-        return measures.shown(verdict.metric, value)
-    if value is None or not math.isfinite(value):
-        return units.number(None)
-    return f"{units.number(float(value))}\N{MULTIPLICATION SIGN}"
+def _outcome(lang: str, verdict: Verdict) -> str:
+    """Return the outcome in words, and how far the repeats carry it."""
+    told = say(lang, f"study.verdict.{verdict.state}")
+    if verdict.sureness in (None, Sureness.UNKNOWN):
+        return f"<span>{w.esc(told)}</span>"
+    sure = say(lang, f"study.verdict.sure.{verdict.sureness}", outcome=told)
+    return f"<span>{w.esc(sure)}</span>"
 
 
 def _value(lang: str, verdict: Verdict) -> str:
+    wanted = say(lang, "study.verdict.wanted", goal=goal(lang, verdict))
     if verdict.value is None:
-        return f"<p>{w.esc(goal(lang, verdict))}</p>"
+        return f'<p class="l-told-value"><span>{w.esc(wanted)}</span></p>'
     if verdict.low is None or verdict.high is None:
         spread = say(lang, "study.verdict.no_interval")
     else:
         spread = say(
             lang,
             "study.verdict.interval",
-            low=shown(verdict, verdict.low),
-            high=shown(verdict, verdict.high),
+            low=verdict_words.shown(verdict, verdict.low),
+            high=verdict_words.shown(verdict, verdict.high),
         )
-    wanted = say(lang, "study.verdict.wanted", goal=goal(lang, verdict))
     return (
-        f'<p class="l-told-value"><b>{w.esc(shown(verdict, verdict.value))}</b>'
+        f'<p class="l-told-value"><b>{w.esc(verdict_words.shown(verdict, verdict.value))}</b>'
         f"<span>{w.esc(wanted)} · {w.esc(spread)}</span></p>"
     )
 

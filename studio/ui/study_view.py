@@ -36,6 +36,8 @@ def build(studio: Studio) -> None:
     """Lay out the gallery, the form and the results, and wire them."""
     do = Handlers(studio)
     with gr.Column(elem_id="study-view", min_width=0):
+        question = w.live("study/question", every_s=20)
+        acts_html(f'<div data-study-part="question">{question}</div>', elem_id="study-question")
         work = acts_html(w.live("study/work", every_s=3600), elem_id="study-work")
         with gr.Column(elem_id="study-right", min_width=0):
             places = "".join(

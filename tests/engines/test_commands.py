@@ -117,7 +117,9 @@ def test_every_shipped_recipe(recipe: Recipe) -> None:
     place = GPU.model_copy(update={"num_gpus": num_gpus})
     assert engine.command(config, place).argv
     head = recipe.path.read_text(encoding="utf-8").split("engine:")[0]
-    assert f"python app.py run {recipe.name}" in head, "the header says how to launch it"
+    study = recipe.name.removeprefix("studies/")
+    words = f"study {study}" if recipe.engine == "study" else f"run {recipe.name}"
+    assert f"python app.py {words}" in head, "the header says how to launch it"
     assert any("\u4e00" <= c <= "\u9fff" for c in head), "in Chinese too"
 
 

@@ -23,6 +23,7 @@ from studio.engines.llamafactory_api import LlamaFactoryApi
 from studio.engines.llamafactory_train import LlamaFactoryTrain
 from studio.engines.sglang import Sglang
 from studio.engines.vllm import Vllm
+from studio.engines.vllm_bench import VllmBench
 from studio.jobs.jobs import Jobs
 from studio.jobs.logs import CHUNK_BYTES
 
@@ -105,6 +106,9 @@ OFFERED: dict[str, list[dict[str, Any]]] = {
         {"max_model_len": 32512},
         {"kv_cache_memory_bytes": 267 * 2**20},
     ],
+    "load-model--vllm": [{"model": "timed"}],
+    "load-path--vllm": [{"backend": "openai-chat"}],
+    "load-server-died--vllm": [{"results": "timed_20261122-010340"}],
     "lora-rank--vllm": [{"max_lora_rank": 64}],
     "memory-taken--vllm": [{"gpu_memory_utilization": 0.88}],
     "memory-taken--vllm-cpu": [{"kv_cache_memory_bytes": 2**30}],
@@ -169,6 +173,8 @@ def run_of(name: str, **changes: Any) -> tuple[Engine, RunSpec]:
         settings = {"model_name_or_path": MODEL, "template": "qwen", **settings}
     elif "--diffusers" in name:
         engine = ImageEdit()
+    elif name.startswith("load-"):
+        engine, settings = VllmBench(), {"base_url": "http://127.0.0.1:8700/v1", **settings}
     elif "--sglang" in name:
         engine, settings = Sglang(), {"model_path": MODEL, **settings}
     else:

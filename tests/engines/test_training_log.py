@@ -82,6 +82,16 @@ def test_curves_of_a_run_under_way(made: Made) -> None:
     assert curve(made.dir, "samples_per_s") == [(2, 4.0), (4, 8.0)]
 
 
+def test_the_line_that_says_it_twice_is_left_out(made: Made) -> None:
+    """LLaMA-Factory prints loss and throughput itself, right before the trainer's own line."""
+    for step in (2, 4, 6):
+        own = f"callbacks:144 >> {{'loss': {6 / step:.4f}, 'epoch': 0.1, 'throughput': 99.5}}\n"
+        made.print(own)
+        made.step(step, 6.0 / step, grad_norm=str(step), train_runtime=str(step))
+    assert curve(made.dir, "grad_norm") == [(2, 2.0), (4, 4.0), (6, 6.0)]
+    assert [row["grad_norm"] for row in training_log.printed(made.dir)] == [2, 4, 6]
+
+
 def test_rewards_of_a_preference_run(made: Made) -> None:
     chosen = {"rewards/chosen": "0.01", "rewards/rejected": "-0.02", "rewards/margins": "0.03"}
     made.step(2, 0.69, grad_norm="1", **chosen)

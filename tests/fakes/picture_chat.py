@@ -1,7 +1,7 @@
 """A stand-in for a vision-language server: it sees nothing, it reports which pictures it got.
 
-`python tests/fakes/picture_chat.py PORT [--blind]`. With `--blind` it refuses pictures as vLLM
-does for a model that reads text alone.
+`python tests/fakes/picture_chat.py PORT [--blind] [--silent]`. With `--blind` it refuses pictures
+as vLLM does for a model that reads text alone; with `--silent` it never ends an answer.
 """
 
 from __future__ import annotations
@@ -46,5 +46,6 @@ def report(body: dict) -> list[str]:
 if __name__ == "__main__":
     refusal = {"error": {"message": "At most 0 image(s) may be provided in one prompt."}}
     blind = Script(status=400, body=refusal) if "--blind" in sys.argv else None
-    model = blind or Script(pieces=report, rate=100)
+    silent = Script(hang_after=1) if "--silent" in sys.argv else None
+    model = blind or silent or Script(pieces=report, rate=100)
     asyncio.run(FakeChat({"stand-in": model}, port=int(sys.argv[1])).serve())

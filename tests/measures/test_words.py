@@ -8,11 +8,13 @@ import string
 import pytest
 
 from studio.bench.definitions import DEFINITIONS, HEADLINES, STATISTICS, definition
+from studio.bench.point import Point
 from studio.bench.said import Said
 from studio.bench.spread import Judged
 from studio.core.settings import ROOT
 from studio.ui import measures
 from studio.ui.i18n import read_words
+from studio.ui.measuretables import points_table
 
 WORDS = {
     lang: read_words(ROOT / "assets" / "locales" / lang / "measures.yaml") for lang in ("en", "zh")
@@ -53,6 +55,7 @@ def test_every_key_in_the_source_has_words(lang: str) -> None:
         keys |= {f"measures.judged.{word}", f"measures.judged_short.{word}"}
     assert len(keys) > 60
     assert keys <= WORDS[lang].keys()
+    keys |= {f"{key}_one" for key in keys if f"{key}_one" in WORDS[lang]}
     written = {k for k in WORDS[lang] if re.match(r"measures\.(verdict|compare|load)\.", k)}
     assert written <= keys | {"measures.verdict.limits", "measures.verdict.limits_default"}
 
@@ -106,3 +109,10 @@ def test_values_as_people_read_them() -> None:
 def test_one_user_is_not_one_users() -> None:
     one = Said("measures.verdict.growing", {"load": {"users": 1}})
     assert measures.sentence("en", one) == "The throughput still grows at 1 user: try more."
+
+
+def test_points_that_all_failed_have_a_column_for_the_reason() -> None:
+    failed = Point(id="a", at=1.0, status="failed", error="out of memory", engine="x")
+    head, body = points_table("en", [failed])
+    assert len(head) == len(body[0]) == 2
+    assert body[0][1] == "out of memory"

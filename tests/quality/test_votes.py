@@ -43,16 +43,15 @@ def test_nothing_in_a_ballot_tells_which_model_is_which(made: Maker) -> None:
 
 def test_sides_are_shuffled_and_do_not_follow_from_names_or_order(made: Maker) -> None:
     folder = made(400)
-    votes = Votes(folder)
-    ballots = [votes._ballot(pair, 0, 400) for pair in votes._pairs("me")[0]]
-    sides = [side_of(ballot, folder, "base") for ballot in ballots]
-    assert 150 < sides.count("left") < 250  # six standard deviations
-    questions = [ballot.turns[0] for ballot in ballots]
+    pairs = Votes(folder)._pairs("me")[0]
+    base_left = [pair.left.model == "base" for pair in pairs]
+    assert 140 < sum(base_left) < 260  # six standard deviations
+    questions = [pair.question.id for pair in pairs]
     assert questions != sorted(questions)
-    # neither the first digit of the name nor the place in the order goes with the side
-    low = [s for s, ballot in zip(sides, ballots, strict=True) if ballot.pair[-1] in "01234567"]
-    assert 0.35 < low.count("left") / len(low) < 0.65
-    assert 60 < sides[:200].count("left") < 140
+    # neither the pair's name nor its place in the order goes with the side
+    low = [left for left, pair in zip(base_left, pairs, strict=True) if pair.name[-1] < "8"]
+    assert 0.29 < sum(low) / len(low) < 0.71
+    assert 57 < sum(base_left[:200]) < 143
 
 
 def test_the_same_voter_finds_the_same_order_and_another_one_does_not(made: Maker) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -68,22 +69,24 @@ def test_thinking_is_kept_apart_from_the_answer() -> None:
     assert found.turns == ("42",) and found.thoughts == ("hm, let me see",)
 
 
+class Moody(dict):
+    """Models that answer, or refuse when a request is of a kind."""
+
+    def __init__(self, server: FakeChat, refuses: Callable[[dict], bool], bad: Script) -> None:
+        super().__init__(tiny=Script(pieces=["fine"]))
+        self._server, self._refuses, self._bad = server, refuses, bad
+
+    def get(self, name: str, default: object = None) -> Script:
+        return self._bad if self._refuses(self._server.requests[-1]) else self[name]
+
+
 def test_an_error_in_the_middle_keeps_what_was_said() -> None:
-    with FakeChat({"tiny": Script(pieces=lambda body: ["fine"], die_after=None)}) as server:
-        broken = question("q", turns=2)
-
-        def script(body: dict) -> list[str]:
-            if len(body["messages"]) > 1:
-                server.models["tiny"].status = 500
-            return ["fine"]
-
-        server.models["tiny"] = Script(pieces=script)
-        first = ask(Line(), asked(server), "m", broken, Manner())
-        server.models["tiny"] = Script(status=500, body={"error": {"message": "no memory"}})
-        second = ask(Line(), asked(server), "m", broken, Manner())
-    assert first.ok and first.turns == ("fine", "fine")
-    assert not second.ok and second.turns == () and "no memory" in second.error
-    assert second.code == "server" and second.hint
+    bad = Script(status=500, body={"error": {"message": "no memory"}})
+    with FakeChat() as server:
+        server.models = Moody(server, lambda body: len(body["messages"]) > 1, bad)
+        found = ask(Line(), asked(server), "m", question("q", turns=3), Manner())
+    assert not found.ok and found.turns == ("fine",) and len(found.figures) == 1
+    assert found.code == "server" and "no memory" in found.error and found.hint
 
 
 def test_done_answers_are_kept_and_failed_ones_asked_again(folder: Folder) -> None:
@@ -104,15 +107,11 @@ def test_done_answers_are_kept_and_failed_ones_asked_again(folder: Folder) -> No
 
 
 def test_one_refusal_does_not_end_the_rest(folder: Folder) -> None:
-    with FakeChat({"tiny": Script()}) as server:
-        fine, bad = Script(pieces=["ok"]), Script(status=400, body={"message": "too many words"})
-
-        class Moody(dict):
-            def get(self, name: str, default: object = None) -> Script:
-                content = server.requests[-1]["messages"][-1]["content"]
-                return bad if content.startswith("q3") else fine
-
-        server.models = Moody(tiny=fine)
+    bad = Script(status=400, body={"message": "too many words"})
+    with FakeChat() as server:
+        server.models = Moody(
+            server, lambda body: body["messages"][-1]["content"].startswith("q3"), bad
+        )
         work(folder, at_once=1).answer({"m": asked(server)}, folder.questions(), Manner())
     failed = [row for row in folder.answers().values() if not row.ok]
     assert [row.question for row in failed] == ["q3"] and "too many words" in failed[0].error

@@ -11,6 +11,7 @@ from studies.fakery import ENGINES, Sitting
 
 from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
+from studio.studies import hands, runner
 from studio.studio import Studio
 from studio.telemetry import gpus, snapshot
 
@@ -21,6 +22,8 @@ def faked(jobs: Jobs, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> St
     monkeypatch.setattr(gpus, "_start_nvml", lambda: None)
     for reading in (snapshot.gpus, snapshot.cards, snapshot.host, snapshot.driver):
         reading.cache_clear()
+    monkeypatch.setattr(hands, "POLL_S", 0.03)
+    monkeypatch.setattr(runner, "PROGRESS_S", 0.1)
     made = Studio(settings)
     made.__dict__["engines"] = {cls.id: cls() for cls in ENGINES}
     return made

@@ -30,6 +30,7 @@ class TrainingConfig(EngineConfig):
     code: int = 0
     num_gpus: int = 0
     processes: int = 0
+    weights: bool = False
 
 
 class FakeTraining(Engine[TrainingConfig]):
@@ -40,7 +41,8 @@ class FakeTraining(Engine[TrainingConfig]):
 
     def command(self, config: TrainingConfig, place: Placement) -> Command:
         argv = (sys.executable, str(FAKES / "count.py"), str(config.seconds), str(config.code))
-        return Command(argv=argv)
+        files = {"artifacts/output/model.safetensors": "weights"} if config.weights else {}
+        return Command(argv=argv, files=files)
 
     def resources(self, config: TrainingConfig, has_gpu: bool) -> Resources:
         return Resources(num_gpus=config.num_gpus)
@@ -60,8 +62,8 @@ class FakeTraining(Engine[TrainingConfig]):
 
 class ChatConfig(ServerConfig):
     model: str = "stand-in"
-    delay_s: float = 0.0
     broken: bool = False
+    silent: bool = False
     num_gpus: int = 0
 
 
@@ -74,7 +76,8 @@ class FakeChatServer(Engine[ChatConfig]):
 
     def command(self, config: ChatConfig, place: Placement) -> Command:
         name = "obey" if config.broken else "picture_chat"
-        return Command(argv=(sys.executable, str(FAKES / f"{name}.py"), str(place.port)))
+        words = ["--silent"] if config.silent else []
+        return Command(argv=(sys.executable, str(FAKES / f"{name}.py"), str(place.port), *words))
 
     def resources(self, config: ChatConfig, has_gpu: bool) -> Resources:
         return Resources(num_gpus=config.num_gpus)

@@ -83,12 +83,12 @@ def test_settings_of_the_load_test_are_checked_too(settings: Settings) -> None:
         ({"cases": {"a b": {"recipe": "x/y"}}}, "no name for a case"),
         ({"cases": {"a": {}}}, "one of the two"),
         ({"cases": {"a": {"recipe": "x", "engine": "y"}}}, "one of the two"),
-        ({"cases": {"a": {"recipe": "x"}}, "matrix": {"k": []}}, "has no values"),
+        ({"cases": {"a": {"recipe": "x"}}, "matrix": {"k": []}}, "no values of k"),
         ({"cases": {"a": {"recipe": "x"}}, "matrix": {"k": [1, 1]}}, "twice"),
         ({"cases": {"a": {"recipe": "x"}}, "results": "../x"}, "not a path"),
         (
             {"cases": {"a": {"recipe": "x"}}, "expect": [{"metric": "m", "of": "b", "at_most": 1}]},
-            "no case 'b'",
+            "about b, which is no case",
         ),
         (
             {"cases": {"a": {"recipe": "x"}}, "expect": [{"metric": "m", "of": "a"}]},

@@ -33,7 +33,7 @@ def load_points(
     found = []
     for repeat in range(repeats):
         for load in loads:
-            ident = f"in{lengths[0]}-out{lengths[1]}-c{load}-r{repeat}"
+            ident = f"{case and f'{case}-'}in{lengths[0]}-out{lengths[1]}-c{load}-r{repeat}"
             condition = {
                 "input_len": lengths[0],
                 "output_len": lengths[1],

@@ -31,6 +31,7 @@ NEVER_SHOWN = {
     "studio/cli.py",
     "studio/admin.py",
     "studio/bench_cli.py",
+    "studio/bench_papers.py",
     "studio/data_cli.py",
     "studio/export_cli.py",
     "studio/image_cli.py",
@@ -39,6 +40,7 @@ NEVER_SHOWN = {
     "studio/quality_run.py",
     "studio/replicas_cli.py",
     "studio/serve_cli.py",
+    "studio/study_cli.py",
     "studio/terminal.py",
     "studio/ui/serve.py",
 }
@@ -68,6 +70,8 @@ TELLERS = {
     "Progress": 2,
     "_each": 4,
     "check_settings": 2,
+    "say": 2,
+    "note": 2,
     "_parse": 1,
 }
 """Calls that are given words to show, and the place of those among their arguments."""

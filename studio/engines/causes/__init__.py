@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from studio.engines.causes.cause import cause
 from studio.engines.causes.images import IMAGES
+from studio.engines.causes.load import LOAD
 from studio.engines.causes.machine import MACHINE
 from studio.engines.causes.memory import MEMORY
 from studio.engines.causes.model import MODEL
 from studio.engines.causes.settings import SETTINGS
 from studio.engines.causes.training import ENDED, TRAINING
 
-CAUSES = (*IMAGES, *MEMORY, *TRAINING, *SETTINGS, *MODEL, *MACHINE, *ENDED)
+CAUSES = (*LOAD, *IMAGES, *MEMORY, *TRAINING, *SETTINGS, *MODEL, *MACHINE, *ENDED)
 KILLED = next(cause for cause in CAUSES if cause.key == "host-memory")
 UNKNOWN = cause(
     "",

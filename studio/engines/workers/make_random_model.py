@@ -45,6 +45,9 @@ def main() -> None:
         if key in told:
             config[key] = told[key]
     (asked.out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    told = json.loads((asked.tokenizer / "tokenizer_config.json").read_text())
+    told["model_max_length"] = config["max_position_embeddings"]  # the tiny model's is 2,048
+    (asked.out / "tokenizer_config.json").write_text(json.dumps(told, indent=2) + "\n")
     if asked.no_weights:
         print(f"configuration and tokenizer are in {asked.out}; no weights were asked for")
         return

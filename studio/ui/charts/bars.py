@@ -1,4 +1,4 @@
-"""Charts of cases side by side: scaling, comparison, memory. Each is bars in groups."""
+"""Charts of cases side by side: how much faster, and how far apart. Bars in groups."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.bench.spread import Judged, ratio
-from studio.ui import measures, units
+from studio.ui import measures
 from studio.ui.charts import rows
 from studio.ui.charts.ask import Ask
 from studio.ui.charts.drawing import Drawing, Key
 from studio.ui.charts.interval import ENOUGH, Spread
 from studio.ui.charts.measure import Measure, first_of, measure
-from studio.ui.charts.rows import Bar, Group, Part
+from studio.ui.charts.rows import Bar, Group
 from studio.ui.charts.series import Series, Spot
 from studio.ui.i18n import say
 
@@ -27,14 +27,6 @@ SPEEDS = (
 COMPARED = (*SPEEDS, "e2el_median_ms", "peak_card_gib", "score", "seconds")
 MOST_LOADS = 3
 """Loads that are drawn: the smallest, a middle one, the largest. The table has all of them."""
-PARTS = {
-    "weights_gib": ("weights", "--l-accent"),
-    "kv_cache_gib": ("cache", "--l-run"),
-    "gradients_gib": ("gradients", "--l-run"),
-    "optimizer_gib": ("optimizer", "--l-lost"),
-    "activations_gib": ("activations", "--l-warn"),
-    "other_gib": ("other", "--l-line-3"),
-}
 
 
 def scaling(ask: Ask) -> Drawing:
@@ -108,55 +100,6 @@ def compare(ask: Ask) -> Drawing:
     )
 
 
-def memory(ask: Ask) -> Drawing:
-    """Draw what each case takes of a card and of the host, against what there is."""
-    card = ask.metric or first_of(ask.points, ("peak_card_gib", "memory_gib"))
-    host = first_of(ask.points, ("peak_host_gib",))
-    shown = [s for s in ask.series if not s.extra]
-    if not card or not shown:
-        return ask.nothing()
-    limit = ask.limit or _card_gib(ask)
-    groups, spreads, keys = [], [], {}
-    for name in filter(None, (card, host)):
-        m = measure(ask.lang, name)
-        bars = []
-        for series in shown:
-            spot = _fullest(series, name)
-            bar = _need(ask, m, series, spot, limit if name == card else None)
-            keys |= {part.name: Key(part.name, part.colour) for part in bar.parts}
-            bars.append(bar)
-            spreads.append(bar.value)
-        groups.append(Group(m.label, tuple(bars)))
-    m = measure(ask.lang, card)
-    line = (limit, ask.say("memory.limit", gib=units.number(limit))) if limit else None
-    return Drawing(
-        kind=ask.kind,
-        title=_leanest(ask, m, shown) or ask.say("memory.title"),
-        about=ask.about(without=("card",)),
-        read=" ".join(
-            (ask.say("memory.read"), ask.say("memory.read_limit") if limit else "")
-        ).strip(),
-        figure=rows.figure(
-            groups, keep=ask.kind, narrow=ask.narrow, title=ask.say("memory.axis"), limit=line
-        ),
-        keys=tuple(keys.values()),
-        notes=ask.notes(spreads, lines=False),
-        head=(
-            ask.say("series"),
-            *(measure(ask.lang, n).axis for n in filter(None, (card, host))),
-            ask.say("repeats"),
-        ),
-        rows=tuple(
-            (
-                s.name,
-                *(_value(_fullest(s, n), n) for n in filter(None, (card, host))),
-                max(len(spot.points) for spot in s.spots),
-            )
-            for s in ask.series
-        ),
-    )
-
-
 # which ------------------------------------------------------------------------------------------
 
 
@@ -194,20 +137,11 @@ def _at(series: Series, x: str, load: Any) -> Spot | None:
     return next((spot for spot in series.spots if spot.condition(x) == load), None)
 
 
-def _fullest(series: Series, name: str) -> Spot:
-    """Return the spot at which a figure is largest."""
-
-    def size(spot: Spot) -> float:
-        found = spot.figure(name)
-        return found.value if found else -1.0
-
-    return max(series.spots, key=size)
-
-
 # one bar ----------------------------------------------------------------------------------------
 
 
-def _absent(ask: Ask, series: Series, spot: Spot | None) -> Bar:
+def absent(ask: Ask, series: Series, spot: Spot | None) -> Bar:
+    """Return the bar of a case that failed or was not measured: words alone."""
     failed = spot is not None and not spot.done
     text = f"× {ask.say('failed')}" if failed else ask.say("unmeasured")
     return Bar(
@@ -220,10 +154,10 @@ def _times(
 ) -> Bar:
     value = spot.figure(m.name) if spot else None
     if spot is None or value is None or under is None:
-        return _absent(ask, series, spot)
+        return absent(ask, series, spot)
     found = times(m, spot, under)
     if found is None:
-        return _absent(ask, series, spot)
+        return absent(ask, series, spot)
     ideal = None
     if series.cards and base.cards and series.cards != base.cards:
         ideal = series.cards / base.cards
@@ -262,7 +196,7 @@ def _against(ask: Ask, m: Measure, series: Series, base: Series, load: Any) -> B
     spot, under = _at(series, ask.x, load), _at(base, ask.x, load)
     value = spot.figure(m.name) if spot else None
     if spot is None or value is None:
-        return _absent(ask, series, spot)
+        return absent(ask, series, spot)
     aside = ""
     if series is not base and under is not None and under.values(m.name):
         found = ratio(spot.values(m.name), under.values(m.name))
@@ -277,29 +211,6 @@ def _against(ask: Ask, m: Measure, series: Series, base: Series, load: Any) -> B
         series.colour,
         f"<b>{series.name}</b><br>{m.label}: {m.say(value.value)}",
         aside=aside,
-    )
-
-
-def _need(ask: Ask, m: Measure, series: Series, spot: Spot, limit: float | None) -> Bar:
-    value = spot.figure(m.name)
-    if value is None:
-        return _absent(ask, series, spot)
-    parts = []
-    if m.name != "peak_host_gib":
-        for name, (word, colour) in PARTS.items():
-            size = spot.figure(name)
-            if size is not None and size.value > 0:
-                parts.append(Part(ask.say(f"part.{word}"), size.value, colour))
-    share = units.percent(value.value / limit) if limit else ""
-    over = bool(limit) and value.value > (limit or 0)
-    return Bar(
-        series.name,
-        value,
-        m.say(value.value),
-        "--l-bad" if over else "--l-s0" if m.name != "peak_host_gib" else "--l-s5",
-        f"<b>{series.name}</b><br>{m.label}: {m.say(value.value)}",
-        aside=share,
-        parts=tuple(parts),
     )
 
 
@@ -346,36 +257,7 @@ def _difference(ask: Ask, m: Measure, shown: Sequence[Series], base: Series) -> 
     )
 
 
-def _leanest(ask: Ask, m: Measure, shown: Sequence[Series]) -> str:
-    found = [(v.value, s) for s in shown if (v := _fullest(s, m.name).figure(m.name))]
-    if len(found) < 2:
-        return ""
-    (least, lean), (most, full) = (pick(found, key=lambda one: one[0]) for pick in (min, max))
-    if least >= most * 0.98:
-        return ""
-    return ask.say(
-        "memory.said", name=lean.name, least=m.say(least), other=full.name, most=m.say(most)
-    )
-
-
-def _card_gib(ask: Ask) -> float | None:
-    """Return how much memory a card has, as a point tells it or as its share gives away."""
-    for point in ask.points:
-        told = point.figures.get("card_gib")
-        if told:
-            return float(told)
-        used, share = point.figures.get("memory_gib"), point.figures.get("memory_share")
-        if used and share:
-            return used / share
-    return None
-
-
 # tables -----------------------------------------------------------------------------------------
-
-
-def _value(spot: Spot | None, name: str) -> float | None:
-    found = spot.figure(name) if spot else None
-    return found.value if found else None
 
 
 def _rows(ask: Ask, m: Measure, shown: Sequence[Series]) -> list[tuple[Any, ...]]:

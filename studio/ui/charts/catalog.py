@@ -9,11 +9,12 @@ from fnmatch import fnmatchcase
 from studio.bench.point import Point
 from studio.core.errors import NotFound
 from studio.ui.charts.ask import Ask
-from studio.ui.charts.bars import COMPARED, SPEEDS, compare, memory, scaling
+from studio.ui.charts.bars import COMPARED, SPEEDS, compare, scaling
 from studio.ui.charts.curves import pareto, throughput_latency
 from studio.ui.charts.drawing import Drawing
 from studio.ui.charts.heat import heat
 from studio.ui.charts.history import history
+from studio.ui.charts.memory import memory
 from studio.ui.charts.percentiles import percentiles
 from studio.ui.charts.quality import quality
 from studio.ui.charts.series import axis_of, series_of, value_of

@@ -18,8 +18,8 @@ from studio.ui.charts.series import Series, Spot
 LATENCIES = ("e2el_median_ms", "e2el_p90_ms", "e2el_mean_ms", "tpot_median_ms", "ttft_median_ms")
 GROWTH = 0.1
 """Throughput that grows by less than this per doubling of the load no longer pays."""
-MOST_NUMBERED = 2
-"""Series whose every point carries its load; of more, only the last does."""
+MOST_NUMBERED, MOST_ENDS = 2, 4
+"""Series whose every point carries its load; of more, only the last does; of still more, none."""
 
 
 def throughput_latency(ask: Ask) -> Drawing:
@@ -141,8 +141,9 @@ def _plotted(
     for series, found in sorted(drawn, key=lambda one: not one[0].extra):
         data.append(lines.trace(series, found, bars_x=True))
     for series, found in named:
-        numbered = found if len(named) <= MOST_NUMBERED else [found[-1]]
-        data.append(lines.numbers(series, numbered, at=text_at))
+        if len(named) <= MOST_ENDS:
+            numbered = found if len(named) <= MOST_NUMBERED else [found[-1]]
+            data.append(lines.numbers(series, numbered, at=text_at))
     labels = [look.y_title(f"{y.axis}{ask.say('log') if log_y else ''}")]
     if lines.names_fit(shown, narrow=ask.narrow):
         last = [(series, found[name_at]) for series, found in named]

@@ -59,12 +59,17 @@ class Drawing:
     """Headings of the table of what is drawn, with units."""
     rows: tuple[tuple[Any, ...], ...] = field(default=())
 
+    @property
+    def table(self) -> list[list[Any]]:
+        """The rows with numbers of six significant digits."""
+        return [[_short(cell) for cell in row] for row in self.rows]
+
     def csv(self) -> str:
-        """Return what is drawn as CSV: headings with units, unrounded numbers."""
+        """Return what is drawn as CSV: headings with units, numbers with six digits."""
         out = io.StringIO()
         table = csv.writer(out)
         table.writerow(self.head)
-        table.writerows(["" if cell is None else cell for cell in row] for row in self.rows)
+        table.writerows(["" if cell is None else cell for cell in row] for row in self.table)
         return out.getvalue()
 
 
@@ -74,11 +79,8 @@ def coloured(value: Any, *, dark: bool = False) -> Any:
         return {key: coloured(item, dark=dark) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [coloured(item, dark=dark) for item in value]
-    if isinstance(value, str) and value.startswith("--l-"):
-        found = _TOKEN.fullmatch(value)
-        if found:
-            colour = tokens(dark=dark)[found[1]]
-            return _clear(colour, float(found[2])) if found[2] else colour
+    if isinstance(value, str) and "--l-" in value:
+        return _TOKEN.sub(lambda found: _colour(found, dark), value)
     return value
 
 
@@ -89,6 +91,15 @@ def tokens(*, dark: bool) -> dict[str, str]:
     light, _, night = sheet.partition(_DARK)
     found = dict(_DEFINED.findall(light))
     return found | dict(_DEFINED.findall(night)) if dark else found
+
+
+def _short(cell: Any) -> Any:
+    return float(f"{cell:.6g}") if isinstance(cell, float) else cell
+
+
+def _colour(found: re.Match[str], dark: bool) -> str:
+    colour = tokens(dark=dark)[found[1]]
+    return _clear(colour, float(found[2])) if found[2] else colour
 
 
 def _clear(colour: str, opacity: float) -> str:

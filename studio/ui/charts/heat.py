@@ -19,6 +19,8 @@ MOST_PANELS = 4
 ROW_PX, NARROW_ROW_PX = 46, 40
 HEAD_PX, GAP_PX, FOOT_PX = 40, 46, 56
 SCALE = [[0.0, "--l-heat-0"], [0.35, "--l-heat-1"], [0.7, "--l-heat-2"], [1.0, "--l-heat-3"]]
+FEW_COLUMNS = 6
+"""Loads whose figures have room for three digits on a telephone."""
 TURN = 0.68
 """Part of the scale from which numbers are written in the other ink."""
 WIDE_SPAN = 20
@@ -110,14 +112,17 @@ class _Heat:
             if name:
                 head = f"<b>{name}</b>" + (f" · {head}" if number == 0 else "")
             self.words.append(look.y_title(head, top=domain[1]) | {"yshift": 4})
+            if number == 0:
+                self.words.append(look.y_title(self.m.axis, top=domain[1], left=1) | self._corner())
             top += height + GAP_PX
+        head = HEAD_PX + (20 if self.ask.narrow else 0)
         layout = look.layout(
             keep=f"heat:{self.m.name}",
-            height=inner + HEAD_PX + FOOT_PX,
+            height=inner + head + FOOT_PX,
             annotations=self.words,
             **axes,
         )
-        layout["margin"] |= {"t": HEAD_PX, "b": FOOT_PX, "r": 12}
+        layout["margin"] |= {"t": head, "b": FOOT_PX, "r": 12}
         return {"data": data, "layout": layout}
 
     def _loads(self) -> list[Any]:
@@ -174,12 +179,18 @@ class _Heat:
 
     def _short(self, value: float) -> str:
         shown = value * self.m.factor
-        if self.ask.narrow and abs(shown) >= 1000:
-            return f"{units.number(shown / 1000)}k"
-        return units.number(shown)
+        if not self.ask.narrow:
+            return units.number(shown)
+        short = shown / 1000 if abs(shown) >= 1000 else shown
+        digits = 3 if len(self._loads()) <= FEW_COLUMNS else 2
+        return f"{float(f'{short:.{digits}g}'):g}{'k' if short != shown else ''}"
 
     def _shade(self, value: float) -> float:
         return math.log10(value) if self.log and value > 0 else value
+
+    def _corner(self) -> dict[str, Any]:
+        """Return where the figure's name stands: at the right, on a telephone a line higher."""
+        return {"xanchor": "right", "yshift": 22 if self.ask.narrow else 4}
 
     def _ink(self, shade: float) -> str:
         low, high = self._shade(self.low), self._shade(self.high)
@@ -187,7 +198,8 @@ class _Heat:
         return "--l-heat-high-text" if part > TURN else "--l-heat-low-text"
 
     def _write(self, text: str, x: int, y: int, tail: str, colour: str) -> None:
-        size = {"size": 11 if self.ask.narrow else 12.5}
+        few = len(self._loads()) <= FEW_COLUMNS
+        size = {"size": 12.5 if not self.ask.narrow else 11 if few else 10}
         where = {"xref": f"x{tail}", "yref": f"y{tail}"}
         self.words.append(look.words_at(text, x, y, color=colour, font=size, **where))
 

@@ -120,8 +120,8 @@ def _drawn(
             range=[_moment(first - room), _moment(last + room)],
             tickformat=_tick_format(ask.lang, last - first),
             title=look.x_title(ask.say("history.axis")),
-            nticks=4 if ask.narrow else 8,
             showgrid=False,
+            **_days(first, last, narrow=ask.narrow),
         ),
         yaxis=y_axis,
     )
@@ -202,6 +202,12 @@ def _day(at: float) -> str:
 
 def _moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
+
+
+def _days(first: float, last: float, *, narrow: bool) -> dict[str, Any]:
+    if first == last:
+        return {"tickmode": "array", "tickvals": [_moment(first)]}
+    return {"nticks": 4 if narrow else 8}
 
 
 def _tick_format(lang: str, span_s: float) -> str:

@@ -69,7 +69,8 @@ def numbers(
     """Return the marks' numbers, above their bars."""
     return {
         "type": "scatter",
-        "mode": "text",
+        "mode": "markers+text",
+        "marker": {"size": MARKER_PX, "opacity": 0},
         "x": [mark.x.value for mark in marks],
         "y": [mark.y.high for mark in marks],
         "text": [mark.text for mark in marks],

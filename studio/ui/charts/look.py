@@ -6,7 +6,9 @@ apart from each other before anything is drawn.
 
 from __future__ import annotations
 
+import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -26,6 +28,8 @@ TOP, BOTTOM = 46, 52
 LABEL_GAP = 15
 LONGEST_LABEL = 190
 """Pixels; longer names stand in keys above the chart, not at the end of their line."""
+_PIECE = re.compile(r"[\u2e80-\uffef]|[^\u2e80-\uffef\s]+\s*|\s+")
+_WIDE = re.compile(r"[\u2e80-\uffef]")
 ROOM = 0.08
 """Part of an axis left free beyond the data."""
 
@@ -218,6 +222,20 @@ def short(text: str, width: float, size: float = 12) -> str:
     while text and text_px(text + "…", size) > width:
         text = text[:-1]
     return f"{text.rstrip(' ·')}…"
+
+
+def wrapped(text: str, most: int) -> list[str]:
+    """Return text as lines of HTML, none longer than about so many Latin letters."""
+    lines: list[str] = []
+    size = most + 1
+    for piece in _PIECE.findall(text):
+        wide = 2 if _WIDE.match(piece) else len(piece)
+        if size + wide > most:
+            lines.append("")
+            size = 0
+        lines[-1] += piece
+        size += wide
+    return [html.escape(line.strip()) for line in lines]
 
 
 def _apart(loads: Sequence[float], *, log: bool, least: float) -> list[float]:

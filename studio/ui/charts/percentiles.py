@@ -40,7 +40,7 @@ class _Percentiles:
         self.panels = panels
         self.single = len(ask.series) == 1
         self.stats = PERCENTILES if len(ask.series) <= MOST_WHOLE else ("p90",)
-        lasts = {series.spots[-1].condition(ask.x) for series in ask.series if not series.extra}
+        lasts = {s.last.condition(ask.x) for s in ask.series if not s.extra and s.last}
         self.named = len(lasts) == 1 and lines.names_fit(ask.series, narrow=ask.narrow)
         self.data: list[dict[str, Any]] = []
         self.words: list[dict[str, Any]] = []
@@ -125,7 +125,8 @@ class _Percentiles:
         measures = self._measures(panel)
         values = [
             v.high * m.factor
-            for m in measures
+            for stat, m in zip(PERCENTILES, measures, strict=True)
+            if stat in self.stats
             for s in ask.series
             for spot in s.spots
             if (v := spot.figure(m.name)) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from studio.ui.charts import picture
 from studio.ui.charts.drawing import Drawing
 from studio.ui.widgets import Html, esc
 
@@ -60,9 +61,10 @@ def plain(wide: Drawing, narrow: Drawing) -> dict[str, object]:
         "read": wide.read,
         "empty": wide.empty,
         "notes": [note._asdict() for note in wide.notes],
-        "table": {"head": wide.head, "rows": wide.rows},
+        "table": {"head": wide.head, "rows": wide.table},
         "wide": _drawn(wide),
         "narrow": _drawn(narrow),
+        "picture": picture.layout(wide),
     }
 
 

@@ -17,6 +17,10 @@ PITCH_PX, NARROW_PITCH_PX = 34, 50
 BAR_PX = 20
 HEADING_PX = 34
 WIDEST_NAME = 230
+NAME_SIZE = 12.5
+TITLE_LETTERS = 50
+INNER_PX = 320
+"""Width of the plot on a telephone, of 400 px and less."""
 BOTTOM_PX, BARE_PX = 50, 14
 
 
@@ -85,10 +89,9 @@ class _Rows:
         self.shapes: list[dict[str, Any]] = []
         self.data: list[dict[str, Any]] = []
         bars = [bar for group in groups for bar in group.bars]
-        widest = max((look.text_px(bar.name, 12.5) for bar in bars), default=0)
+        widest = max((look.text_px(bar.name, NAME_SIZE) for bar in bars), default=0)
         self.left = 12 if narrow else round(min(widest, WIDEST_NAME)) + 18
-        told = (look.text_px(bar.text, 12.5) + look.text_px(bar.aside) for bar in bars)
-        self.right = round(max(told, default=0)) + 26
+        self.right = 12 if narrow else round(max(map(_told_px, bars), default=0)) + 20
         self.top = 24 if limit else 6
 
     def figure(self, keep: str) -> dict[str, Any]:
@@ -106,6 +109,23 @@ class _Rows:
         bottom = BOTTOM_PX if self.title else BARE_PX
         if self.limit:
             self._limit(*self.limit)
+        lines = look.wrapped(self.title, TITLE_LETTERS) if self.narrow else []
+        if lines:  # may be wider than the axis is long
+            bottom += 16 * (len(lines) - 1)
+            self.words.append(
+                look.words_at(
+                    "<br>".join(lines),
+                    0,
+                    0,
+                    color="--l-ink-2",
+                    xref="paper",
+                    yref="paper",
+                    xanchor="left",
+                    yanchor="top",
+                    yshift=-24,
+                    align="left",
+                )
+            )
         extent = self._extent()
         layout = look.layout(
             keep=keep,
@@ -118,7 +138,7 @@ class _Rows:
             shapes=self.shapes,
             xaxis=look.axis(
                 range=[0, extent],
-                title=look.x_title(self.title) if self.title else None,
+                title=look.x_title(self.title) if self.title and not self.narrow else None,
                 showticklabels=bool(self.title),
                 showgrid=bool(self.title),
                 nticks=4 if self.narrow else 8,
@@ -156,35 +176,44 @@ class _Rows:
 
     def _bar(self, bar: Bar, at: float, scale: float | None) -> None:
         factor = 1 / scale if scale else 1.0
-        name = look.short(bar.name, 340 if self.narrow else WIDEST_NAME, 12.5)
-        where = (
-            {"xanchor": "left", "yanchor": "bottom", "yshift": BAR_PX / 2 + 1}
-            if self.narrow
-            else {"xanchor": "right", "yanchor": "middle", "xshift": -8}
-        )
-        self.words.append(
-            look.words_at(name, 0, at, color="--l-ink", font={"size": 12.5}, xref="paper", **where)
-        )
         end = 0.0
         if bar.value is not None:
             self._fill(bar, at, factor)
             end = max(bar.value.high if bar.value.n > 1 else bar.value.value, 0) * factor
         aside = f"  <span style='font-weight:400'>{bar.aside}</span>" if bar.aside else ""
         told = f"<b>{bar.text}</b>{aside}" if bar.value else bar.text
-        self.words.append(
-            look.words_at(
+        size = {"size": NAME_SIZE}
+        if self.narrow:  # both on a line of their own above the bar
+            above = {"xref": "paper", "yanchor": "bottom", "yshift": BAR_PX / 2 + 1}
+            room = INNER_PX - _told_px(bar)
+            name = look.words_at(
+                look.short(bar.name, room, NAME_SIZE), 0, at, font=size, xanchor="left", **above
+            )
+            value = look.words_at(
+                told, 1, at, font=size, xanchor="right", bgcolor="--l-surface", **above
+            )
+        else:
+            name = look.words_at(
+                look.short(bar.name, WIDEST_NAME, NAME_SIZE),
+                0,
+                at,
+                font=size,
+                xref="paper",
+                xanchor="right",
+                xshift=-8,
+            )
+            value = look.words_at(
                 told,
                 end,
                 at,
-                color=bar.tone,
-                font={"size": 12.5},
+                font=size,
                 bgcolor="--l-surface",
                 borderpad=1,
                 xanchor="left",
-                yanchor="middle",
                 xshift=6,
             )
-        )
+        name["font"]["color"], value["font"]["color"] = "--l-ink", bar.tone
+        self.words += [name, value]
         if bar.ideal:
             self.shapes.append(
                 _upright(bar.ideal * factor, at - 14, at + 14, "--l-ink", 2, "solid")
@@ -249,6 +278,10 @@ class _Rows:
                 xshift=4,
             )
         )
+
+
+def _told_px(bar: Bar) -> float:
+    return look.text_px(bar.text, NAME_SIZE) + look.text_px(bar.aside, NAME_SIZE) + 14
 
 
 def _upright(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from studio.bench.point import Point
@@ -41,6 +41,7 @@ class Spot:
     """All repeats of one measurement under one condition."""
 
     points: tuple[Point, ...]
+    _known: dict[str, Spread | None] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def done(self) -> bool:
@@ -62,8 +63,10 @@ class Spot:
 
     def figure(self, name: str) -> Spread | None:
         """Return a figure over the repeats; None when no repeat has it."""
-        found = self.values(name)
-        return spread_of(found) if found else None
+        if name not in self._known:
+            found = self.values(name)
+            self._known[name] = spread_of(found) if found else None
+        return self._known[name]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,11 @@ class Series:
     def cards(self) -> int:
         """Cards it was measured on; 0 when nobody said."""
         return self.spots[0].points[0].cards
+
+    @property
+    def last(self) -> Spot | None:
+        """The last spot that was measured."""
+        return next((spot for spot in reversed(self.spots) if spot.done), None)
 
     @property
     def key(self) -> str:
@@ -127,7 +135,7 @@ def series_of(
         told = zip(apart, values, strict=True)
         words = [said(lang, name, value, names) for name, value in told]
         name = " · ".join(word for word in words if word) or _only(lang, mine, names)
-        made.append(Series(name, _spots(mine, x), number))
+        made.append(Series(_harmless(name), _spots(mine, x), number))
     return made
 
 
@@ -223,6 +231,11 @@ def _spots(points: Sequence[Point], x: str) -> tuple[Spot, ...]:
         found.setdefault(point.get(x) if x else None, []).append(point)
     order = sorted(found, key=lambda value: (value is None, value if value is not None else 0))
     return tuple(Spot(tuple(found[value])) for value in order)
+
+
+def _harmless(name: str) -> str:
+    """Return a name that Plotly, which reads some HTML, takes as it is."""
+    return name.replace("<", "‹").replace(">", "›")
 
 
 def _only(lang: str, points: Sequence[Point], names: Names) -> str:

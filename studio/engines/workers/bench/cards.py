@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LIBRARY = "libnvidia-ml.so.1"
 _OK = 0
@@ -87,13 +87,17 @@ class Cards:
     def _read(self, handle: ctypes.c_void_p) -> Reading:
         memory = _Memory(version=ctypes.sizeof(_Memory) | _MEMORY_V2)
         energy, power = ctypes.c_ulonglong(), ctypes.c_uint()
-        ask = self._library
-        told = ask.nvmlDeviceGetMemoryInfo_v2(handle, ctypes.byref(memory)) == _OK
-        counts = ask.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(energy)) == _OK
-        draws = ask.nvmlDeviceGetPowerUsage(handle, ctypes.byref(power)) == _OK
+        told = self._tells("nvmlDeviceGetMemoryInfo_v2", handle, memory)
+        counts = self._tells("nvmlDeviceGetTotalEnergyConsumption", handle, energy)
+        draws = self._tells("nvmlDeviceGetPowerUsage", handle, power)
         return Reading(
             memory.used if told else None,
             memory.total if told else None,
             energy.value if counts else None,
             power.value if draws else None,
         )
+
+    def _tells(self, name: str, handle: ctypes.c_void_p, answer: Any) -> bool:
+        """Ask one question; an older driver, or a card that cannot say, does not answer it."""
+        ask = getattr(self._library, name, None)
+        return ask is not None and ask(handle, ctypes.byref(answer)) == _OK

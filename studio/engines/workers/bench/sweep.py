@@ -85,6 +85,7 @@ class Sweep:
         try:
             offered = self.server.reach(self.settings["model"])
             self.model = str(offered["id"])
+            self._known = self._server()
             say(f"{self.server.root} serves {self.model}")
             self.server.try_once(self.model, chat=self.settings["chat"])
             self.tool.prepare(self.server, self.model, self._tokenizer(offered))
@@ -133,7 +134,7 @@ class Sweep:
             "model": self.model,
             "run": self._run,
             "created_at": time.time(),
-            "server": self._server(),
+            "server": self._known,
             "environment": environment(PACKAGES),
             "command": self.settings["again"],
             "settings": {k: v for k, v in self.settings.items() if k not in told},
@@ -220,7 +221,7 @@ class Sweep:
         self.folder.append(self._point(load, began, ended, status, error, figures, argv))
         if status == "done":
             self._took[load] = ended - began
-        say(f"{load.id} {status}: {_short(figures)}{error}")
+        say(f"{load.id} {status}: {', '.join(filter(None, (_short(figures), error)))}")
 
     def _point(
         self,
@@ -232,7 +233,7 @@ class Sweep:
         figures: Mapping[str, float],
         argv: Sequence[str],
     ) -> dict[str, Any]:
-        server = self._server_known
+        server = self._known
         names = server.get("card_names") or self._cards.names()
         raw = self.folder.raw(load.id)
         return {
@@ -260,12 +261,6 @@ class Sweep:
             "raw": f"points/{raw.name}" if raw.exists() else "",
             "argv": list(argv),
         }
-
-    @property
-    def _server_known(self) -> dict[str, Any]:
-        if not hasattr(self, "_known"):
-            self._known = self._server()
-        return self._known
 
     def _warm_up(self, grid: Sequence[Load], total: int, todo: Sequence[Load]) -> None:
         """Send the largest load of the first lengths once, one request for each user."""

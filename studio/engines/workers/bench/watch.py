@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from .cards import Cards
@@ -184,7 +185,7 @@ def _summed(watts: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _at(curve: Sequence[tuple[float, float]], at: float) -> float:
     """Return a curve's value at a moment, linear between two looks, held beyond its ends."""
-    for (left, low), (right, high) in zip(curve, curve[1:], strict=False):
+    for (left, low), (right, high) in pairwise(curve):
         if at <= left:
             return low
         if at <= right:

@@ -1,0 +1,198 @@
+"""Reports, journal entries and the charts' routes: what is in them, and that they stand alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import brotli
+import pytest
+from conftest import spec
+from starlette.requests import Request
+from ui import chart_points as cp
+
+from studio.bench.point import append_point
+from studio.bench.saved import About, Saved
+from studio.core.errors import NotFound
+from studio.studies.expect import Verdict, summary
+from studio.studio import Studio
+from studio.ui import chartroutes, journal, report
+from studio.ui.charts import sheet
+
+CASES = {"one-card": "One card", "tp2": "Two cards, TP=2", "replicas": "Two replicas"}
+ENVIRONMENT = {"cards": ["Stand-in 141"] * 2, "driver": "1", "cpu": "Stand-in CPU", "cores": 8}
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Saved:
+    """Results of a study with three load tests, as its runner leaves them."""
+    saved = Saved(tmp_path / "bench")
+    study = saved.begin(
+        About(
+            kind="study",
+            name="stand-in",
+            title={"en": "Is <one> card enough?", "zh": "一张卡够吗？"},
+            created_at=cp.AT,
+            environment=ENVIRONMENT,
+            command="python app.py study run stand-in",
+        )
+    )
+    cells = [{"name": name, "title": {"en": title, "zh": title}} for name, title in CASES.items()]
+    asked = {"en": "What does a second card bring?", "zh": "第二张卡带来什么？"}
+    frozen = {"v": 1, "about": asked, "settings": {"chart": "scaling"}, "cells": cells}
+    (study / "study.json").write_text(json.dumps(frozen))
+    verdict = Verdict.model_validate(
+        {
+            "state": "not_met",
+            "sureness": "clearly",
+            "metric": "output_throughput",
+            "of": "tp2",
+            "against": "one-card",
+            "limit": (1.8, None),
+            "value": 1.46,
+            "low": 1.42,
+            "high": 1.5,
+        }
+    )
+    (study / "verdict.json").write_text(json.dumps(summary([verdict])))
+    for number, case in enumerate(reversed(CASES)):
+        about = About(name=case, study=study.name, case=case, created_at=cp.AT + number)
+        folder = saved.begin(about)
+        for point in cp.scaling_points():
+            if point.case == case:
+                argv = ("vllm", "bench", "serve", "--model", "a b")
+                append_point(folder, point.model_copy(update={"study": study.name, "argv": argv}))
+    return saved
+
+
+@pytest.fixture
+def study(saved: Saved) -> str:
+    """Name of the study's folder."""
+    return next(item.name for item in saved.folders() if item.about.kind == "study")
+
+
+def request(query: str = "", lang: str = "en", accept: str = "gzip") -> Request:
+    """Return a request as the gate hands it on."""
+    headers = [(b"x-ladder-lang", lang.encode()), (b"accept-encoding", accept.encode())]
+    return Request({"type": "http", "query_string": query.encode(), "headers": headers})
+
+
+# report -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_report_holds_everything_and_asks_nothing(saved: Saved, study: str, lang: str):
+    page = report.report(saved, study, lang)
+    script = sheet.plotly_file().read_text("utf-8")
+    assert page.count(script) == 1
+    own = page.replace(script, "")
+    assert not re.search(r"(?:src|href|url)\s*[=(]\s*[\"']?(?:https?:)?//", own)
+    assert "default-src 'unsafe-inline' data: blob:" in own
+    assert own.count('<figure class="l-chart"') >= 4
+    assert "Stand-in CPU" in own and "python app.py study run stand-in" in own
+    assert "&lt;one&gt;" in own or lang == "zh"
+    words = re.sub(r"<(script|style)>.*?</\1>", "", own, flags=re.DOTALL)
+    assert not re.search(r"(charts|report|measures|study)\.[a-z_]+[<\".]", words)
+
+
+def test_a_report_tells_question_verdict_and_cases_in_the_studys_order(saved: Saved, study: str):
+    page = report.report(saved, study, "en").partition("<script>/**")[0]
+    assert "What does a second card bring?" in page
+    assert "Not met" in page and "1.46×" in page and "at least 1.80×" in page
+    at = [page.index(f"<h3>{title}</h3>") for title in CASES.values()]
+    assert at == sorted(at)
+    assert "Two cards, TP=2 is better than One card" in page
+    assert "vllm bench serve --model &#x27;a b&#x27;" in page
+
+
+def test_a_report_is_written_beside_its_points(saved: Saved, study: str):
+    studio: Any = SimpleNamespace(saved=saved, settings=SimpleNamespace(lang="zh"))
+    path = report.write_report(studio, saved.get(study).folder)
+    assert path.name == "report.html" and "一张卡够吗？" in path.read_text("utf-8")
+    assert [p.name for p in path.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_results_without_a_point_make_a_report_without_plotly(saved: Saved):
+    empty = saved.begin(About(name="empty", created_at=cp.AT))
+    assert len(report.report(saved, empty.name, "en")) < 100_000
+    with pytest.raises(NotFound):
+        report.report(saved, "nothing", "en")
+
+
+# journal ----------------------------------------------------------------------------------------
+
+
+def test_a_journal_entry_is_markdown_with_what_is_needed_to_do_it_again(saved: Saved, study: str):
+    text = journal.journal(saved, study, "en")
+    assert text.startswith("# Is \\<one> card enough?\n\nWhat does a second card bring?\n")
+    assert "- **Not met, clearly**: Output throughput: Two cards, TP=2 against One card" in text
+    assert "```bash\npython app.py study run stand-in\n```" in text
+    assert "```bash\nvllm bench serve --model 'a b'\n```" in text
+    assert "- Cards: 2 × Stand-in 141" in text
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 9 and len({row.count(" | ") for row in rows}) == 1
+    assert rows[2].startswith("| One card | 1 | ")
+
+
+def test_remarks_stay_when_an_entry_is_written_again(saved: Saved, study: str):
+    studio: Any = SimpleNamespace(saved=saved, settings=SimpleNamespace(lang="auto"))
+    path = journal.write_journal(studio, saved.get(study).folder)
+    text = path.read_text("utf-8")
+    assert "_Write here" in text
+    path.write_text(text.partition("_Write here")[0] + "Try a longer prompt.\n\n## And\n\nmore\n")
+    journal.write_journal(studio, saved.get(study).folder, "zh")
+    again = path.read_text("utf-8")
+    assert again.endswith("## 备注\n\nTry a longer prompt.\n\n## And\n\nmore\n")
+
+
+def test_any_run_has_a_journal_entry(studio: Studio):
+    run = studio.jobs.submit(spec("crash", title="It crashes"))
+    studio.jobs.wait(run.id, timeout_s=30)
+    text = journal.run_journal(studio, run.id, "en")
+    assert text.startswith("# It crashes\n\n") and "- State: Failed" in text
+    assert f"```bash\npython app.py relaunch {run.id}\n```" in text
+    assert "crash.py" in text and "- Duration: " in text and "## Remarks" in text
+    with pytest.raises(NotFound):
+        journal.run_journal(studio, "nothing", "en")
+
+
+# routes -----------------------------------------------------------------------------------------
+
+
+def test_the_route_draws_what_is_saved_and_says_when_nothing_is_new(saved: Saved, study: str):
+    view = chartroutes.ChartRoutes(saved)
+    drawn = view.chart(request(f"kind=scaling&results={study}&base=one-card"))
+    assert drawn["title"].startswith("Two cards, TP=2: 1.4") and drawn["wide"]["data"]
+    assert drawn["file"] == f"{study}-scaling" and drawn["plotly"].startswith("ladder/plotly.js?v=")
+    have = drawn["version"]
+    again = view.chart(request(f"kind=scaling&results={study}&base=one-card&have={have}"))
+    assert again == {"version": have}
+    chinese = view.chart(request(f"kind=scaling&results={study}", lang="zh"))
+    assert chinese["version"] != have and "倍" in chinese["title"]
+
+
+def test_the_route_keeps_to_the_cases_asked_for(saved: Saved, study: str):
+    view = chartroutes.ChartRoutes(saved)
+    drawn = view.chart(request(f"kind=compare&results={study}&case=tp2,replicas"))
+    assert {row[0] for row in drawn["table"]["rows"]} == {"Two cards, TP=2", "Two replicas"}
+    with pytest.raises(NotFound):
+        view.chart(request("kind=compare&results=nothing"))
+    with pytest.raises(NotFound):
+        view.chart(request("kind=pie"))
+
+
+@pytest.mark.parametrize(
+    ("accept", "unpack"), [("gzip, br", brotli.decompress), ("gzip", gzip.decompress)]
+)
+def test_plotly_is_packed_and_kept_for_ever_by_its_version(accept: str, unpack: Any):
+    version = chartroutes.plotly_url().partition("v=")[2]
+    answer = chartroutes.serve_plotly(request(f"v={version}", accept=accept))
+    assert unpack(answer.body) == sheet.plotly_file().read_bytes()
+    assert len(answer.body) < 1_600_000 and "immutable" in answer.headers["cache-control"]
+    assert answer.headers["vary"] == "accept-encoding"
+    old = chartroutes.serve_plotly(request("v=0", accept=accept))
+    assert old.headers["cache-control"] == "no-cache"
