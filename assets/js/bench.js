@@ -12,6 +12,7 @@
   const say = (key, values) => ladder.say(`bench.${key}`, values);
   const WAIT_MS = 80;
   const KEPT = "ladder_bench";
+  const FILTERS = ["model", "server", "study", "engine", "status", "kind", "find", "since", "until"];
 
   // ---- inner views ----------------------------------------------------------------------------
 
@@ -91,8 +92,10 @@
     const asked = query();
     if (choices || !state.choices) asked.choices = "1";
     let answer;
+    const early = state.early?.asked === JSON.stringify(asked) ? state.early.answer : null;
+    state.early = null;
     try {
-      answer = await ladder.get("bench/table", asked, { signal: state.asking.signal });
+      answer = await (early ?? ladder.get("bench/table", asked, { signal: state.asking.signal }));
     } catch (error) {
       if (error.name !== "AbortError") setTimeout(() => root() && load({ choices }), 3000);
       return;
@@ -100,6 +103,14 @@
     state.answer = answer;
     if (answer.choices) { state.choices = answer.choices; fillChoices(); }
     draw();
+  }
+
+  // Asked for before Gradio has drawn anything: reading ten thousand points takes as long as that.
+  if (inner && here.tab === "bench" && here.view === "results" && !here.name && !here.compare) {
+    takeFilters(here);
+    const asked = { ...query(), choices: "1" };
+    state.early = { asked: JSON.stringify(asked), answer: ladder.get("bench/table", asked) };
+    state.early.answer.catch(() => {});
   }
 
   const later = () => {
@@ -128,6 +139,16 @@
       `<label><input type="checkbox" value="${esc(key)}"${on.has(key) ? " checked" : ""}><span>${esc(label)}</span><small>${esc(unit)}</small></label>`);
     const usual = `<button type="button" class="l-button small quiet" data-bench-usual>${esc(say("usual_columns"))}</button>`;
     place.innerHTML = `<div class="l-b-boxes">${boxes.join("")}</div>${usual}`;
+  }
+
+  // A link may ask for filters: ?tab=bench&view=results&study=NAME&by=points
+  function takeFilters(asked) {
+    const given = Object.entries(asked).filter(([key, value]) => FILTERS.includes(key) && value);
+    if (["folders", "points"].includes(asked.by)) state.by = asked.by;
+    if (!given.length) return false;
+    state.filters = Object.fromEntries(given);
+    state.offset = 0;
+    return true;
   }
 
   function setFilters(filters) {
@@ -230,16 +251,10 @@
 
   function open({ name = "", compare = "", ...filters }) {
     const shown = name ? `name=${name}` : compare ? `compare=${compare}` : "";
-    const known = ["model", "server", "study", "engine", "status", "kind", "find", "since", "until"];
-    const given = Object.fromEntries(Object.entries(filters).filter(([key, value]) => known.includes(key) && value));
-    if (Object.keys(given).length) {
-      state.filters = given;
-      state.offset = 0;
-      if (given.by) state.by = given.by;
-    }
+    const given = takeFilters(filters);
     state.shown = shown;
     if (!root()) return; // comes with the view
-    if (Object.keys(given).length) setFilters(given);
+    if (given) setFilters(state.filters);
     const one = $("[data-bench-one]", root());
     one.hidden = !shown;
     $("[data-bench-list]", root()).hidden = Boolean(shown) || state.answer?.saved === 0;

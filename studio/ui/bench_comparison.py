@@ -32,8 +32,8 @@ MOST_ROWS = 200
 EVERY = "*"
 """The choice of all figures at once."""
 TONES = {
-    "better": ("ok", "up"),
-    "worse": ("bad", "down"),
+    "better": ("ok", "check"),
+    "worse": ("bad", "cross"),
     "more": ("accent", "up"),
     "less": ("accent", "down"),
 }
@@ -136,29 +136,33 @@ def compared(groups: Mapping[str, Sequence[Point]], base: str = "") -> Compariso
 
 
 def said_card(lang: str, found: Comparison) -> str:
-    """Return a comparison in sentences: differences first, then what is the same, then doubts."""
-    lines: dict[str, list[str]] = {"clear": [], "same": [], "doubt": []}
+    """Return a comparison in sentences: each group's differences, what is the same, then doubts."""
+    clear: dict[str, list[str]] = {}
+    same: list[str] = []
+    doubts: list[str] = []
     for one in found.said():
         key = one.key.rpartition(".")[2].removesuffix("_one")
         text = w.esc(measures.sentence(lang, one))
-        if key in TONES:
-            tone, icon = TONES[key]
-            lines["clear"].append(f'<li class="l-tone-{tone}">{w.icon(icon)}<div>{text}</div></li>')
-        elif key.startswith("mixed"):
-            lines["clear"].append(
-                f'<li class="l-tone-warn">{w.icon("scale")}<div>{text}</div></li>'
-            )
+        group = str(one.values.get("group", ""))
+        if key in TONES or key.startswith("mixed"):
+            tone, icon = TONES.get(key, ("warn", "scale"))
+            line = f'<li class="l-tone-{tone}">{w.icon(icon)}<div>{text}</div></li>'
+            clear.setdefault(group, []).append(line)
         elif key in ("equal", "small", "noise", "unknown"):
-            lines["same"].append(f"<li>{w.icon('minus')}<div>{text}</div></li>")
+            same.append(f"<li>{w.icon('minus')}<div>{text}</div></li>")
         else:
-            lines["doubt"].append(f'<p class="l-sub">{text}</p>')
-    body = f'<ul class="l-b-said">{"".join(lines["clear"])}</ul>' if lines["clear"] else ""
-    if lines["same"]:
-        same = f'<ul class="l-b-said">{"".join(lines["same"])}</ul>'
-        title = w.esc(say(lang, "bench.comparison.same", n=len(lines["same"])))
-        opened = "" if lines["clear"] else " open"
-        body += f"<details{opened}><summary>{title}</summary>{same}</details>"
-    return w.card(say(lang, "bench.comparison.said"), body + "".join(lines["doubt"]))
+            doubts.append(f'<p class="l-sub">{text}</p>')
+    body = ""
+    for group, lines in clear.items():
+        told = say(lang, "bench.comparison.pair", group=group, base=found.base)
+        title = f"<h4>{w.esc(told)}</h4>" if len(found.groups) > 2 else ""
+        body += f'{title}<ul class="l-b-said">{"".join(lines)}</ul>'
+    if same:
+        title = w.esc(say(lang, "bench.comparison.same", n=len(same)))
+        items = f'<ul class="l-b-said">{"".join(same)}</ul>'
+        body += f"<details{'' if clear else ' open'}><summary>{title}</summary>{items}</details>"
+    doubt = f'<div class="l-b-doubts">{"".join(doubts)}</div>' if doubts else ""
+    return w.card(say(lang, "bench.comparison.said"), body + doubt)
 
 
 def table_card(lang: str, found: Comparison, metric: str) -> str:

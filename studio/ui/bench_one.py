@@ -228,7 +228,7 @@ def conditions(
     if not points:
         return w.note(say(lang, "bench.no_points"), icon_name="clock")
     there = {name for point in points for name in point.figures}
-    wanted = [name for name in HEADLINES if name in there] or usual(points)
+    wanted = [name for name in HEADLINES if name in there] or usual(there)
     names = sorted(there, key=words.rank) if every else wanted[:COLUMNS]
     groups = _groups(points, each=each)
     cases = len({point.case for point in points}) > 1

@@ -9,7 +9,7 @@ A row stands for a point, or for a folder of results with the range its points c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 100
 MOST_ROWS = 500
 MOST_COLUMNS = 14
-SHOWN_FIRST = 6
+SHOWN_FIRST = 5
 """Figures that are columns until somebody chooses others."""
 USUAL = (
     "output_throughput",
@@ -47,6 +47,8 @@ USUAL = (
 """Figures worth a column before anybody chose: the first of them that there are, some of each
 kind of measurement before more of one."""
 FILTERS = ("model", "server", "study", "engine", "status", "kind")
+MOST_COUNTED = 5000
+COUNTED = ("figures", "conditions")
 CONDITIONS = ("input_len", "output_len", "concurrency", "request_rate")
 """What the condition is sorted by."""
 
@@ -93,6 +95,8 @@ class Tables:
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
+        self._counted: dict[str, tuple[Results, dict[str, Counter[str]]]] = {}
+        """What each folder holds, counted once for as long as it does not change."""
 
     def points(self, asked: Asked) -> list[Point]:
         """Return the points that fit, sorted."""
@@ -126,14 +130,15 @@ class Tables:
         names = {results.name: results.title(lang) for results in there}
         if asked.by == "points":
             points = self.points(asked)
-            columns = list(asked.columns) or usual(points)
+            holding = {point.results for point in points}
+            columns = list(asked.columns) or self._usual(r for r in there if r.name in holding)
             page = points[asked.offset : asked.offset + asked.limit]
             rows = [_point_row(lang, point, names, columns) for point in page]
             total, num_points = len(points), len(points)
         else:
             pairs = self.folders(asked, there)
             num_points = sum(len(points) for _, points in pairs)
-            columns = list(asked.columns) or usual(p for _, points in pairs for p in points)
+            columns = list(asked.columns) or self._usual(results for results, _ in pairs)
             shown = pairs[asked.offset : asked.offset + asked.limit]
             rows = [_folder_row(lang, results, points, columns) for results, points in shown]
             total = len(pairs)
@@ -165,18 +170,38 @@ class Tables:
             text=asked.text, since=asked.since, until=asked.until, **wanted
         )
 
-    def _choices(self, lang: str, there: Sequence[Results]) -> dict[str, Any]:
-        """Return the values of every filter with their counts, and the columns there are."""
-        counts: dict[str, Counter[str]] = {name: Counter() for name in FILTERS}
-        columns: Counter[str] = Counter()
-        titles = {results.name: results.title(lang) for results in there}
-        kinds = {results.name: results.about.kind for results in there}
-        for point in (point for results in there for point in results.points):
+    def _usual(self, folders: Iterable[Results]) -> list[str]:
+        """Return the figures that are columns before anybody chose."""
+        there: set[str] = set()
+        for results in folders:
+            there.update(self._count(results)["figures"])
+        return usual(there)
+
+    def _count(self, results: Results) -> dict[str, Counter[str]]:
+        """Return how often each value of a filter, figure and condition is there in a folder."""
+        known = self._counted.get(results.name)
+        if known is not None and known[0] is results:
+            return known[1]
+        counts: dict[str, Counter[str]] = {name: Counter() for name in (*FILTERS, *COUNTED)}
+        for point in results.points:
             for name in ("model", "server", "study", "engine", "status"):
                 counts[name][getattr(point, name)] += 1
-            counts["kind"][kinds.get(point.results, "load")] += 1
-            columns.update(point.figures.keys())
-            columns.update(point.condition.keys())
+            counts["figures"].update(point.figures.keys())
+            counts["conditions"].update(point.condition.keys())
+        counts["kind"][results.about.kind] = len(results.points)
+        if len(self._counted) > MOST_COUNTED:
+            self._counted.clear()  # folders that were deleted are forgotten too
+        self._counted[results.name] = (results, counts)
+        return counts
+
+    def _choices(self, lang: str, there: Sequence[Results]) -> dict[str, Any]:
+        """Return the values of every filter with their counts, and the columns there are."""
+        counts: dict[str, Counter[str]] = {name: Counter() for name in (*FILTERS, *COUNTED)}
+        for results in there:
+            for name, found in self._count(results).items():
+                counts[name].update(found)
+        columns = counts.pop("figures") + counts.pop("conditions")
+        titles = {results.name: results.title(lang) for results in there}
         label = {
             "study": lambda value: titles.get(value, value),
             "status": lambda value: say(lang, f"bench.status.{value}"),
@@ -198,11 +223,8 @@ class Tables:
         }
 
 
-def usual(points: Iterable[Point]) -> list[str]:
-    """Return the figures that are columns before anybody chose: the usual ones that there are."""
-    there: set[str] = set()
-    for point in points:
-        there.update(point.figures)
+def usual(there: Collection[str]) -> list[str]:
+    """Return the usual figures of those that are there, else the first of them."""
     found = [name for name in USUAL if name in there]
     return (found or sorted(there, key=words.rank))[:SHOWN_FIRST]
 
@@ -274,22 +296,32 @@ def _range(name: str, points: Iterable[Point]) -> str:
 # order ------------------------------------------------------------------------------------------
 
 
-def _sorted(rows: Iterable[Any], key: Callable[[Any], Any], desc: bool) -> list[Any]:
-    """Sort rows; those that have no value come last, whichever way."""
-    keyed = [(key(row), row) for row in rows]
-    known = [pair for pair in keyed if pair[0] is not None]
-    known.sort(key=lambda pair: pair[0], reverse=desc)
-    return [row for _, row in known] + [row for value, row in keyed if value is None]
+def _sorted(rows: Sequence[Any], key: Callable[[Any], Any], desc: bool) -> list[Any]:
+    """Sort rows; those that have no value come last, whichever way.
+
+    Makes no pair or tuple for a row: ten thousand of them at every key that is typed would call
+    for Python's garbage collector, which takes longer than the sorting.
+    """
+    keys = [key(row) for row in rows]
+    known = [number for number, value in enumerate(keys) if value is not None and value != ""]
+    try:
+        known.sort(key=keys.__getitem__, reverse=desc)
+    except TypeError:  # numbers beside texts
+        known.sort(key=lambda number: str(keys[number]).lower(), reverse=desc)
+    there = set(known)
+    last = [row for number, row in enumerate(rows) if number not in there]
+    return [*(rows[number] for number in known), *last]
 
 
 def _key(point: Point, sort: str) -> Any:
     if sort == "name":
-        return _text(point.results)
+        return point.results.lower()
     if sort == "condition":
-        return tuple(_weight(point.condition.get(name)) or (-1, 0) for name in CONDITIONS)
+        return tuple(point.condition.get(name) or -1 for name in CONDITIONS)
     if sort == "server":
-        return _text(words.server(point))
-    return _weight(point.get(sort))
+        return words.server(point).lower()
+    value = point.get(sort)
+    return value.lower() if isinstance(value, str) else value
 
 
 def _folder_key(results: Results, points: Sequence[Point], sort: str) -> Any:
@@ -298,27 +330,16 @@ def _folder_key(results: Results, points: Sequence[Point], sort: str) -> Any:
     if sort == "points":
         return len(points)
     if sort in ("name", "kind"):
-        return _text(results.name if sort == "name" else results.about.kind)
+        return (results.name if sort == "name" else results.about.kind).lower()
     if sort == "model":
-        return _text(", ".join(results.models))
-    values = [_key(point, sort) for point in points if point.done]
-    known = [value for value in values if value is not None]
+        return ", ".join(results.models).lower()
+    known = [v for p in points if p.done and (v := _key(p, sort)) not in (None, "")]
     if not known:
         return None
-    return min(known) if words.lower_is_better(sort) else max(known)
-
-
-def _weight(value: Any) -> tuple[int, Any] | None:
-    """Make numbers and texts comparable: numbers first. None for what is not there."""
-    if value is None or value == "":
-        return None
-    if isinstance(value, (int, float)):
-        return (0, value)
-    return (1, str(value).lower())
-
-
-def _text(value: str) -> tuple[int, Any] | None:
-    return _weight(value)
+    try:
+        return min(known) if words.lower_is_better(sort) else max(known)
+    except TypeError:  # numbers beside texts
+        return str(known[0])
 
 
 def _fits_empty(results: Results, asked: Asked) -> bool:

@@ -77,9 +77,9 @@ def condition(lang: str, point: Point) -> str:
     if all(value is not None for value in lengths):
         parts.append(f"{units.number(lengths[0])} → {units.number(lengths[1])}")
     if given.get("concurrency") is not None:
-        parts.append(say(lang, "measures.load.users", n=units.number(given["concurrency"])))
+        parts.append(_load(lang, "users", given["concurrency"]))
     if given.get("request_rate") is not None:
-        parts.append(say(lang, "measures.load.rate", n=units.number(given["request_rate"])))
+        parts.append(_load(lang, "rate", given["request_rate"]))
     for name, value in given.items():
         if name in LOAD or name in LOAD_SIZES or value in (None, "") or value == USUAL.get(name):
             continue
@@ -133,7 +133,13 @@ def _definition(lang: str, names: list[str]) -> str:
     )
 
 
+def _load(lang: str, kind: str, value: Any) -> str:
+    one = "_one" if value == 1 else ""
+    return say(lang, f"measures.load.{kind}{one}", n=_plain(value))
+
+
 def _plain(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    return units.number(value)
+    whole = isinstance(value, float) and value.is_integer()
+    return units.number(int(value) if whole else value)

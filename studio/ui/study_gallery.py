@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from studio.core.recipes import Recipe
+from studio.core.spec import State
 from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
@@ -50,20 +51,25 @@ class Gallery:
             f'<button type="button" class="l-study" data-study-open="{w.esc(recipe.name)}">'
             f"<b>{w.esc(recipe.title[lang])}</b>"
             f'<span class="l-study-about">{w.esc(recipe.about[lang])}</span>'
-            f"{needs_html(lang, found)}"
+            f"{needs_html(lang, found, _took(newest))}"
             f'<span class="l-study-foot">{_last(lang, newest) or possible_html(lang, found)}</span>'
             "</button>"
         )
 
 
-def needs_html(lang: str, found: Needs | StudyFault) -> str:
-    """Return how many cards, which programs and how many cases a study has."""
+def needs_html(lang: str, found: Needs | StudyFault, took_s: float | None = None) -> str:
+    """Return how many cards, which programs and how many cases a study has, and how long it took.
+
+    How long it takes is only known here where it was asked before.
+    """
     if isinstance(found, StudyFault):
         return ""
+    took = say(lang, "study.needs.took", time=units.duration(lang, took_s)) if took_s else ""
     parts = [
         ("gpu", count(lang, "study.needs.card", found.cards) if found.cards else "no_card"),
         ("layers", count(lang, "study.needs.case", len(found.cells))),
         ("box", ", ".join(found.programs)),
+        ("clock", took),
     ]
     shown = "".join(
         f"<span>{w.icon(icon)}"
@@ -115,6 +121,13 @@ def _last(lang: str, newest: Seen | None) -> str:
     told = "" if newest.alive or newest.broken_off else counts(lang, newest.verdicts)
     badge = w.badge(lang, newest.state) if newest.alive or not told else ""
     return f"{badge}{told}{w.when(lang, newest.begun_at)}"
+
+
+def _took(newest: Seen | None) -> float | None:
+    """Return the seconds that the newest results took, when nothing of them is missing."""
+    if newest is None or newest.results is None or newest.state is not State.DONE:
+        return None
+    return newest.results.ended_at - newest.results.created_at
 
 
 def _alive(newest: Seen | None) -> bool:

@@ -25,7 +25,7 @@ from studio.ui.study_gallery import Gallery
 from studio.ui.study_look import Seen, StudyLooks
 from studio.ui.study_plan import study_plan
 from studio.ui.study_points import points_html
-from studio.ui.study_settings import study_form, study_recipes
+from studio.ui.study_settings import setting_names, study_form, study_recipes
 from studio.ui.study_verdict import counts, hopes_html, titles, verdicts_html
 from studio.ui.workform import Asked
 
@@ -121,7 +121,7 @@ class StudyRoutes:
         kept = Asked.read(asked["ask"]) if asked.get("ask") else None
         recipe = self._recipe((kept.recipe if kept else "") or asked.get("recipe", ""))
         typed = kept.settings if kept is not None and kept.settings else None
-        html = study_form(lang, recipe, typed)
+        html = study_form(lang, recipe, typed, setting_names(self._studio, recipe))
         return {"engine": recipe.engine, "recipe": recipe.name, "html": html, "cards": []}
 
     def plan(self, request: Request) -> dict[str, Any]:

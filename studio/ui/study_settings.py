@@ -11,10 +11,11 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import RecipeInvalid
+from studio.core.errors import RecipeInvalid, StudioError
 from studio.core.recipes import Recipe, parse_overrides
 from studio.engines.study_config import StudyConfig
 from studio.launch import Launch
+from studio.studies.cells import OF_CASE
 from studio.studies.studies import ENGINE, FOLDER, NESTED
 from studio.ui import widgets as w
 from studio.ui.form import Extras, fields_of, form
@@ -98,8 +99,13 @@ def _default(key: str) -> Any:
     return None if field is None else field.get_default(call_default_factory=True)
 
 
-def study_form(lang: str, recipe: Recipe, asked: Mapping[str, Any] | None) -> str:
-    """Return the form of a study, with what was typed before where somebody typed."""
+def study_form(
+    lang: str, recipe: Recipe, asked: Mapping[str, Any] | None, names: Iterable[str] = ()
+) -> str:
+    """Return the form of a study, with what was typed before where somebody typed.
+
+    `names` are offered while the name of a common setting is typed.
+    """
     values = dict(recipe.settings) if asked is None else dict(asked)
     known = [item.name for item in fields_of(StudyConfig)]
     shown = {key: value for key, value in values.items() if key in known and key not in KEPT}
@@ -108,10 +114,24 @@ def study_form(lang: str, recipe: Recipe, asked: Mapping[str, Any] | None) -> st
         name: pairs_field(lang, recipe, name, (asked or {}).get(name)) for name in _pairs_of(recipe)
     }
     html = form(lang, StudyConfig, shown, extras=Extras(hidden=KEPT))
-    own = f'<div class="l-fields">{head}{rows.pop("common")}</div>'
+    options = "".join(f'<option value="{w.esc(name)}"></option>' for name in names)
+    offered = f'<datalist id="study-names">{options}</datalist>'
+    own = f'<div class="l-fields">{head}{rows.pop("common")}</div>{offered}'
     html = html.replace('<div class="l-fields">', own + '<div class="l-fields">', 1)
     folded = "".join(_folded(lang, recipe, name, field) for name, field in rows.items())
     return html.replace('<div class="l-groups">', f'<div class="l-groups">{folded}', 1)
+
+
+def setting_names(studio: Studio, recipe: Recipe) -> list[str]:
+    """Return the settings that the cases of a study know, and those of every case."""
+    found = dict.fromkeys(OF_CASE)
+    for case in _cases(recipe).values():
+        try:
+            engine = case.get("engine") or studio.recipes.get(case["recipe"]).engine
+            found |= dict.fromkeys(studio.engine(engine).Config.model_fields)
+        except StudioError:
+            continue
+    return list(found)
 
 
 # fields of our own ------------------------------------------------------------------------------
@@ -140,8 +160,9 @@ def pairs_field(lang: str, recipe: Recipe, name: str, given: Any) -> str:
     words = {
         key: w.esc(say(lang, f"study.pair.{key}")) for key in ("name", "value", "add", "remove")
     }
+    listed = ' list="study-names"' if name == "common" else ""
     row = (
-        f'<div class="l-pair-row"><input type="text" spellcheck="false" autocomplete="off" '
+        f'<div class="l-pair-row"><input type="text"{listed} spellcheck="false" autocomplete="off" '
         f'placeholder="{words["name"]}" aria-label="{words["name"]}"><i>=</i>'
         f'<input type="text" spellcheck="false" autocomplete="off" '
         f'placeholder="{words["value"]}" aria-label="{words["value"]}">'

@@ -65,9 +65,9 @@ def test_a_study_is_asked_stopped_and_gone_on_with(real_studio: Studio, test_hom
         expect(head.locator(".l-done")).to_be_visible(timeout=900_000)
         verdicts = page.locator('[data-study-part="verdict"] .l-told')
         expect(verdicts).to_have_count(3, timeout=SLOW_MS)
-        expect(page.locator('[data-study-part="charts"] .l-chart svg').first).to_be_visible(
-            timeout=SLOW_MS
-        )
+        chart = page.locator('[data-study-part="charts"] .l-chart').first
+        chart.evaluate("(figure) => figure.scrollIntoView()")  # it is drawn when it is seen
+        expect(chart.locator("svg").first).to_be_visible(timeout=SLOW_MS)
         expect(page.locator('[data-study-part="points"] tbody tr')).to_have_count(2)
         shot(page, "study-done.zh")
         assert outside == []
