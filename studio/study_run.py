@@ -11,7 +11,6 @@ import json
 import shlex
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +54,10 @@ def conclude(studio: Studio, name: str) -> None:
     for write in (_journal, _report):
         try:
             write(studio, folder)
-        except Exception:  # the rows are safe; a page that cannot be drawn must not lose them
-            traceback.print_exc()
+        except Exception as error:  # the rows are safe; a page must not lose them
+            told = error.message if isinstance(error, StudioError) else repr(error)
+            what = write.__name__.strip("_")
+            _tell(f"The {what} was not written: {told} Try `study {what} {name}`.")
 
 
 def _asked(studio: Studio, config: StudyConfig) -> dict[str, Any]:

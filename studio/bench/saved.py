@@ -24,6 +24,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from studio.bench.point import POINTS, Point, read_points, reader
+from studio.bench.untold import told
 from studio.core.errors import NotFound, RunBusy
 from studio.core.spec import Frozen
 from studio.jobs.shim.files import replace_json
@@ -249,7 +250,7 @@ class Saved:
         same = known is not None and old[1] == marks[1]
         points = known.results.points if known and same else None
         if points is None:
-            points = tuple(read_points(folder / POINTS, entry.name))
+            points = tuple(map(told, read_points(folder / POINTS, entry.name)))
         found = Results(
             entry.name,
             folder,

@@ -17,6 +17,7 @@ from studio.bench.levels import Level, Series, series_of
 from studio.bench.limits import LIMITS, broken, keeps
 from studio.bench.point import Point
 from studio.bench.said import Said
+from studio.bench.untold import is_untold
 
 DEFAULT_SLO = {"ttft_ms": 500.0, "tpot_ms": 50.0}
 """Limits where nobody set any: half a second to the first token, then 20 tokens/s."""
@@ -62,7 +63,8 @@ def verdict(
         if len(found) > 1:
             told.append(_headline(series))
         told += [*_bears(series, limits), *_grows(series, server or {}), *_costs(series)]
-    told.append(_said("limits" if own else "limits_default", limits=limits))
+    if any(keeps(point, limits) is not None for point in done):
+        told.append(_said("limits" if own else "limits_default", limits=limits))
     return [*told, *_doubts(every, found)]
 
 
@@ -137,7 +139,7 @@ def _grows(series: Series, server: Mapping[str, Any]) -> list[Said]:
     best = max(series.levels, key=lambda level: level.mean("output_throughput") or 0)
     most = best.mean("output_throughput")
     if not most:
-        return told
+        return [*_answers(series), *told]
     values = {"load": best.load, "tokens_per_s": _digits(most)}
     cards = best.points[0].cards
     if cards > 1:
@@ -145,6 +147,13 @@ def _grows(series: Series, server: Mapping[str, Any]) -> list[Said]:
     else:
         peak = _said("peak", **values)
     return [peak, *told]
+
+
+def _answers(series: Series) -> list[Said]:
+    """Say the most requests a second, where no tokens are counted."""
+    rates = [(level.mean("request_throughput") or 0.0, level) for level in series.levels]
+    most, level = max(rates, key=lambda rate: rate[0])
+    return [_said("peak_requests", load=level.load, requests=_digits(most))] if most else []
 
 
 def _stops(series: Series, server: Mapping[str, Any]) -> list[Said]:
@@ -242,7 +251,9 @@ def _doubts(points: Sequence[Point], found: Sequence[Series]) -> list[Said]:
     if lost:
         sent = lost + sum(int(point.figures.get("completed", 0)) for point in done)
         told.append(_said("failed_requests", failed=lost, requests=sent))
-    told += _short_answers(done)
+    if any(map(is_untold, done)):
+        told.append(_said("untold"))
+    told += _short_answers(point for point in done if not is_untold(point))
     levels = [level for series in found for level in series.levels]
     fewest = min(len(level.points) for level in levels)
     if fewest < 3:

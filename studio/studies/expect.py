@@ -52,7 +52,7 @@ class Sureness(StrEnum):
 
 
 class CaseEnd(NamedTuple):
-    """How a case ended, as the runner knows it: `failed` or `not_measurable`, and why."""
+    """How a case ended, as the runner knows it, and why; any phase but `done`."""
 
     state: str
     why: str = ""
@@ -127,8 +127,11 @@ def summary(verdicts: Sequence[Verdict]) -> dict[str, Any]:
 
 
 def read_summary(told: Mapping[str, Any] | None) -> list[Verdict]:
-    """Return the verdicts of a `verdict.json`; none when there is none yet."""
-    return [Verdict.model_validate(row) for row in (told or {}).get("verdicts", ())]
+    """Return the verdicts of a `verdict.json`; none when there is none yet, or none to be read."""
+    try:
+        return [Verdict.model_validate(row) for row in (told or {}).get("verdicts", ())]
+    except (TypeError, ValueError):
+        return []
 
 
 def _judged(wanted: Expectation, points: Sequence[Point], ends: Mapping[str, CaseEnd]) -> Verdict:
@@ -207,7 +210,7 @@ def _figures(
         if mine or end.state == "failed":
             error = end.why or next((point.error for point in mine if point.error), "")
             raise _Missing("failed", case=case, error=error)
-        raise _Missing("no_case", case=case)
+        raise _Missing("not_yet" if end.state else "no_case", case=case)
     there = [point for point in done if _holds(point, at)]
     if not there:
         failed = [point for point in mine if _holds(point, at)]

@@ -156,15 +156,18 @@ class Record:
     def study(self) -> dict[str, Any]:
         """Return the frozen question; raise NotFound where the folder is no study's."""
         try:
-            return json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+            found = json.loads((self.folder / STUDY).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            found = None
+        if not _is_question(found):
             raise NotFound(
                 f"{self.name} is not a folder of a study.", hint="`study ls` lists the studies."
-            ) from None
+            )
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """Return the rows of state, oldest first."""
-        return [row for row in read_rows(self.folder / STATE) if "cell" in row]
+        return [row for row in read_rows(self.folder / STATE) if _is_state(row)]
 
     def points(self) -> dict[str, Point]:
         """Return the study's own points by id, each as it was measured last."""
@@ -237,6 +240,20 @@ class Record:
             copies=cell.get("copies", 1),
             condition=cell.get("condition", {}),
         )
+
+
+def _is_question(found: Any) -> bool:
+    """Tell whether a `study.json` is whole: its settings, and cells that have names."""
+    if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
+        return False
+    cells = found.get("cells")
+    return isinstance(cells, list) and all(isinstance(c, dict) and "name" in c for c in cells)
+
+
+def _is_state(row: dict[str, Any]) -> bool:
+    """Tell whether a row of state was written by `note`."""
+    told = isinstance(row.get("cell"), str) and isinstance(row.get("at"), int | float)
+    return told and row.get("phase") in set(Phase)
 
 
 def _with_load(cell: CellLook, load_points: dict[str, list[Point]]) -> CellLook:

@@ -11,7 +11,7 @@ from typing import Any
 
 from studio.bench.point import Point
 from studio.bench.saved import VERDICT, Results
-from studio.core.errors import RecipeInvalid, RunBusy
+from studio.core.errors import NotFound, RecipeInvalid, RunBusy
 from studio.core.recipes import Recipe
 from studio.engines.bench_run import results_folder
 from studio.engines.study_config import StudyConfig
@@ -149,7 +149,7 @@ def verdicts(studio: Studio, name: str) -> list[Verdict]:
     ends = {
         cell.name: CaseEnd(str(cell.phase), cell.reason)
         for cell in found.cells
-        if cell.phase in (Phase.FAILED, Phase.NOT_MEASURABLE)
+        if cell.phase is not Phase.DONE
     }
     return judge(config.expect, points(studio, name), ends)
 
@@ -168,4 +168,8 @@ def folder_of(studio: Studio, run: Run) -> str:
 
 
 def _has_question(item: Results) -> bool:
-    return (item.folder / "study.json").is_file()
+    try:
+        Record(item.folder).study()
+    except NotFound:
+        return False
+    return True

@@ -114,18 +114,23 @@ class LoadPlans:
         )
 
     def _earlier(self, engine: str, settings: dict[str, Any]) -> list[Point]:
-        """Return points of the same server, else of the same model by the same tool."""
-        base = str(settings.get("base_url") or "").rstrip("/").removesuffix("/v1")
-        saved = self._studio.saved
+        """Return points of the same run or address, else of the same model, by the same tool.
+
+        An address may have served other models: those that do not fit are left out, and without a
+        name only the model that was measured there last counts.
+        """
+        done = self._studio.saved.points(engine=engine, status="done", kind="load")
+        base, run = _bare(str(settings.get("base_url") or "")), settings.get("server_run")
+        model = settings.get("model")
         same = [
             point
-            for point in saved.points(engine=engine, status="done", kind="load")
-            if point.endpoint.rstrip("/").removesuffix("/v1") == base
-            and (not settings.get("server_run") or point.server_run == settings["server_run"])
+            for point in done
+            if (point.server_run == run if run else _bare(point.endpoint) == base)
         ]
-        model = settings.get("model")
+        wanted = model or (same[0].model if same else None)
+        same = [point for point in same if point.model == wanted]
         if not same and model:
-            same = saved.points(engine=engine, status="done", kind="load", model=model)
+            same = [point for point in done if point.model == model]
         return same[:MOST_EARLIER]
 
 
@@ -167,6 +172,10 @@ def grid(lang: str, todo: Sequence[Load], cells: Mapping[str, str] | None = None
 # pieces -----------------------------------------------------------------------------------------
 
 
+def _bare(url: str) -> str:
+    return url.rstrip("/").removesuffix("/v1")
+
+
 def _lengths(load: Load) -> tuple[int | None, int | None]:
     return load.input_len, load.output_len
 
@@ -177,7 +186,8 @@ def _pressure(load: Load) -> tuple[float, bool]:
 
 
 def _pressure_said(value: float, rate: bool) -> str:
-    return units.number(value, "/s") if rate else units.number(int(value))
+    whole = value.is_integer()
+    return units.number(int(value) if whole else value, "/s" if rate else "")
 
 
 def _lengths_said(lang: str, input_len: int | None, output_len: int | None) -> str:

@@ -18,6 +18,7 @@ from studio.studies.figures import run_figures, training_figures
 from studio.ui import measures, units
 from studio.ui.i18n import LANGS, say
 from studio.ui.paper import Outcome, Paper, environment_facts, gather, moment, replace
+from studio.ui.runview import masked_script
 from studio.ui.sentences import translate
 
 if TYPE_CHECKING:
@@ -71,10 +72,10 @@ def run_journal(studio: Studio, run_id: str, lang: str) -> str:
         (say(lang, "report.fact.cards"), ", ".join(map(str, run.cards))),
         (say(lang, "report.fact.run"), run.id),
     ]
-    script = run.dir.folder / "command.sh"
+    script = masked_script(run).strip()
     commands = [(say(lang, "report.command.again"), f"python app.py relaunch {run.id}")]
-    if script.is_file():
-        commands.append((say(lang, "report.command.bare"), script.read_text("utf-8").strip()))
+    if script:
+        commands.append((say(lang, "report.command.bare"), script))
     versions = {spec.env_name: studio.envs.version(spec.env_name)} if spec.env_name else {}
     told = environment_facts(lang, environment({k: v for k, v in versions.items() if v}))
     parts = [

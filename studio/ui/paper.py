@@ -6,13 +6,14 @@ language asked for already.
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from studio.bench.compare import compare, group_by
 from studio.bench.definitions import HEADLINES
@@ -26,12 +27,14 @@ from studio.ui.charts.series import alone, axis_of, series_of
 from studio.ui.i18n import say
 from studio.ui.sentences import translate
 from studio.ui.study_verdict import goal, possible_words, question
-from studio.ui.verdict_words import shown, why
+from studio.ui.verdict_words import outcome, shown, why
 
 MOST_COLUMNS = 7
 MOST_FAILURES = 10
 MOST_SENTENCES = 40
 MOST_COMPARED = 4
+NARROW = 0.0005
+"""Share of a value below which its spread is left out: it is below the digits shown."""
 FIRST = (
     "output_throughput",
     "ttft_p90_ms",
@@ -44,6 +47,9 @@ FIRST = (
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Headings and cells."""
+NO_TABLE: Table = ((), [])
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,12 +105,14 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
         about=_about(study, lang),
         facts=tuple(_facts(lang, whole, points)),
         outcomes=tuple(_outcomes(lang, whole, names)),
-        said=tuple(_said(lang, family, names)),
-        compared=tuple(_compared(lang, whole, points, names)),
-        charts=tuple(_charts(study, points)),
+        said=tuple(_if_any(lambda: _said(lang, family, names), [], "sentences", whole.name)),
+        compared=tuple(
+            _if_any(lambda: _compared(lang, whole, points, names), [], "comparison", whole.name)
+        ),
+        charts=tuple(_if_any(lambda: _charts(study, points), [], "charts", whole.name)),
         points=points,
         names=names,
-        table=_table(lang, points, names),
+        table=_if_any(lambda: _table(lang, points, names), NO_TABLE, "table", whole.name),
         failures=tuple(_failures(lang, points, names)),
         environment=tuple(environment_facts(lang, whole.about.environment)),
         commands=tuple(_commands(lang, family, names)),
@@ -148,6 +156,15 @@ def replace(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
+
+
+def _if_any(make: Callable[[], T], nothing: T, what: str, name: str) -> T:
+    """Return a part of a paper; nothing, and a word in the log, where odd points break it."""
+    try:
+        return make()
+    except Exception as error:  # the rest of the paper is worth having
+        _log.warning("%s of %s left out: %r", what, name, error)
+        return nothing
 
 
 # head -------------------------------------------------------------------------------------------
@@ -204,7 +221,7 @@ def _outcome(lang: str, one: Verdict, names: Mapping[str, str]) -> Outcome:
 
 
 def _word(lang: str, one: Verdict) -> str:
-    word = say(lang, f"study.verdict.{one.state}")
+    word = say(lang, f"study.verdict.{outcome(one)}")
     if one.sureness is None or one.sureness is Sureness.UNKNOWN:
         return word
     return say(lang, f"study.verdict.sure.{one.sureness}", outcome=word)
@@ -236,8 +253,10 @@ def _compared(
     asked = [one.metric for one in read_summary(whole.verdict)]
     metrics = dict.fromkeys(name for name in (*asked, *FIRST) if name in told)
     named = {names.get(case, case): found for case, found in groups.items()}
-    said = compare(named, metrics=list(metrics)[:MOST_COMPARED]).said()
-    return measures.sentences(lang, said[:MOST_SENTENCES])
+    found = compare(named, metrics=list(metrics)[:MOST_COMPARED])
+    if not found.rows:
+        return []  # cases of different kinds, as the rungs of a ladder
+    return measures.sentences(lang, found.said()[:MOST_SENTENCES])
 
 
 def _charts(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
@@ -281,7 +300,7 @@ def _table(lang: str, points: Sequence[Point], names: Mapping[str, str]) -> Tabl
 def _cell(name: str, value: float, low: float, high: float, n: int) -> str:
     told = measures.shown(name, value, with_unit=False)
     half = max(high - value, value - low)
-    if n < 2 or half <= 0:
+    if n < 2 or half <= NARROW * abs(value):
         return told
     return f"{told} ± {measures.shown(name, half, with_unit=False)}"
 
@@ -309,6 +328,7 @@ def _commands(
     """Return what each line of shell does, and the line: the whole, each server, one point."""
     found = []
     whole = family[0]
+    tested = {item.about.case for item in family[1:]}  # their servers are told with their points
     if whole.about.command:
         found.append((say(lang, "report.command.again"), whole.about.command))
     for item in family:
@@ -318,7 +338,7 @@ def _commands(
             found.append(
                 (_headed(say(lang, "report.command.server"), case), shlex.join(map(str, server)))
             )
-        first = next((point for point in item.points if point.done and point.argv), None)
+        first = next((p for p in item.points if p.done and p.argv and p.case not in tested), None)
         if first is not None:
             case = case or names.get(first.case, first.case)
             label = say(lang, "report.command.point", id=first.id)

@@ -10,6 +10,7 @@ on a disk or opened in ten years. Charts can be zoomed and saved as in the page.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio import __version__
+from studio.core.errors import NotFound
 from studio.core.settings import ROOT
 from studio.ui import charts
 from studio.ui import widgets as w
@@ -25,11 +27,13 @@ from studio.ui.charts.place import plain
 from studio.ui.i18n import LANGS, say
 from studio.ui.measuretables import points_table
 from studio.ui.paper import Outcome, Paper, gather, moment, replace
+from studio.ui.sentences import translate
 
 if TYPE_CHECKING:
     from studio.bench.saved import Saved
     from studio.studio import Studio
 
+_log = logging.getLogger(__name__)
 FILE = "report.html"
 POLICY = "default-src 'unsafe-inline' data: blob:"
 """What the file may load: only what it brings along."""
@@ -54,15 +58,14 @@ def write_report(studio: Studio, folder: Path, lang: str = "") -> Path:
 def report(saved: Saved, name: str, lang: str) -> str:
     """Return a folder of results as one HTML page; raise NotFound."""
     paper = gather(saved, name, lang)
-    drawn = _charts(paper, lang)
+    drawn, left_out = _charts(paper, lang)
     places = "".join(f'<figure class="l-chart" id="{ident}"></figure>' for ident, _ in drawn)
+    shown = f'<div class="l-charts">{places}</div>' if drawn else ""
     parts = [
         _head(paper),
         _section(say(lang, "report.verdict"), _outcomes(lang, paper.outcomes)),
         _section(say(lang, "report.said"), _sentences(lang, paper)),
-        _section(
-            say(lang, "report.charts"), f'<div class="l-charts">{places}</div>' if drawn else ""
-        ),
+        _section(say(lang, "report.charts"), f"{shown}{_list(left_out)}"),
         _section(say(lang, "report.results"), _table(*paper.table)),
         _section(say(lang, "report.failed"), _list(paper.failures)),
         _section(say(lang, "report.environment"), w.table(paper.environment)),
@@ -80,17 +83,28 @@ def report(saved: Saved, name: str, lang: str) -> str:
     )
 
 
-def _charts(paper: Paper, lang: str) -> list[tuple[str, dict[str, object]]]:
-    drawn = []
+def _charts(paper: Paper, lang: str) -> tuple[list[tuple[str, dict[str, object]]], list[str]]:
+    """Return the charts by the ids of their places, and why others were left out."""
+    try:
+        sheet.plotly_file()
+    except NotFound as error:
+        why = translate(lang, f"{error.message} {error.hint}")
+        return [], [say(lang, "report.no_charts", why=why)] if paper.charts else []
+    drawn, left_out = [], []
     for number, kind in enumerate(paper.charts):
-        wide, narrow = (
-            charts.draw(kind, paper.points, lang, narrow=small, names=paper.names)
-            for small in (False, True)
-        )
-        if wide.figure is not None:
+        try:
+            wide, narrow = (
+                charts.draw(kind, paper.points, lang, narrow=small, names=paper.names)
+                for small in (False, True)
+            )
             shown = plain(wide, narrow) | {"file": f"{paper.name}-{kind}"}
+        except Exception as error:  # one chart is no reason to lose the report
+            _log.warning("chart %s of %s left out: %r", kind, paper.name, error)
+            left_out.append(say(lang, "report.no_chart", kind=kind, why=str(error)))
+            continue
+        if wide.figure is not None:
             drawn.append((f"chart-{number}", shown))
-    return drawn
+    return drawn, left_out
 
 
 def _head(paper: Paper) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from studio.core.errors import NotFound
 from studio.core.spec import State
 from studio.jobs.logs import CHUNK_BYTES, read_from, search
 from studio.telemetry.snapshot import cards
@@ -18,6 +19,7 @@ from studio.ui import runview
 from studio.ui import widgets as w
 from studio.ui.curvefeed import CurveFeed
 from studio.ui.i18n import lang_of, say
+from studio.ui.journal import run_journal
 from studio.ui.recent import Recent
 from studio.ui.routes import Route
 
@@ -42,6 +44,7 @@ def routes(studio: Studio) -> Sequence[Route]:
         Route("run/{id}/search", views.search),
         Route("run/{id}/pulse", views.pulse),
         Route("run/{id}/file/{name:path}", views.file),
+        Route("run/{id}/journal", views.journal),
     ]
 
 
@@ -108,6 +111,15 @@ class Views:
         path = runview.file_of(run, request.path_params["name"])
         headers = {"content-security-policy": "sandbox", "x-content-type-options": "nosniff"}
         return FileResponse(path, filename=path.name, headers=headers)
+
+    def journal(self, request: Request) -> Response:
+        """Send the journal entry of an ended run as Markdown."""
+        run = self._studio.jobs.get(request.path_params["id"])
+        if run.state.alive:
+            raise NotFound(f"Run {run.id} has not ended.", hint="Wait for it, or stop it.")
+        headers = {"content-disposition": f'attachment; filename="{run.id}.md"'}
+        text = run_journal(self._studio, run.id, lang_of(request))
+        return Response(text, media_type="text/markdown; charset=utf-8", headers=headers)
 
     def _rows(self, lang: str, find: str, state: str) -> dict[str, Any]:
         states = [State(state)] if state in list(State) else []

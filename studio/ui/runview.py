@@ -163,7 +163,18 @@ def files(lang: str, run: Run) -> str:
     more = ""
     if len(found) > MAX_FILES:
         more = w.note(say(lang, "runs.more_files", n=len(found) - MAX_FILES))
-    return w.rows(head, found[:MAX_FILES], numeric=(1,)) + more
+    return _journal(lang, run) + w.rows(head, found[:MAX_FILES], numeric=(1,)) + more
+
+
+def _journal(lang: str, run: Run) -> str:
+    """Return the link to the journal entry; there is one when the run has ended."""
+    if run.state.alive:
+        return ""
+    hint, label = w.esc(say(lang, "runs.journal_hint")), w.esc(say(lang, "runs.journal"))
+    return (
+        f'<p><a class="l-button" download href="/ladder/run/{run.id}/journal" title="{hint}">'
+        f"{w.icon('book')}<span>{label}</span></a></p>"
+    )
 
 
 def difference(lang: str, left: Run, right: Run) -> str:

@@ -16,7 +16,7 @@ from studio.ui.study_cases import cell_title
 from studio.ui.study_look import Seen
 from studio.ui.study_settings import case_title
 
-TONES = {Outcome.MET: ("ok", "check"), Outcome.NOT_MET: ("bad", "cross")}
+TONES = {"met": ("ok", "check"), "not_met": ("bad", "cross"), "failed": ("bad", "cross")}
 """Colour and drawing of an outcome; anything else is grey."""
 
 
@@ -61,7 +61,7 @@ def verdict_rows(lang: str, seen: Seen) -> list[dict[str, Any]]:
         {
             **verdict.model_dump(mode="json"),
             "question": question(lang, verdict, names),
-            "outcome": say(lang, f"study.verdict.{verdict.state}"),
+            "outcome": say(lang, f"study.verdict.{verdict_words.outcome(verdict)}"),
             "goal": goal(lang, verdict),
             "reason": verdict_words.why(lang, verdict, names),
             "possible_here": possible_words(lang, verdict),
@@ -72,7 +72,7 @@ def verdict_rows(lang: str, seen: Seen) -> list[dict[str, Any]]:
 
 def banner(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:
     """Return one verdict: what was asked, the outcome, the value on a scale, what is possible."""
-    tone, icon = TONES.get(verdict.state, ("", "minus"))
+    tone, icon = TONES.get(verdict_words.outcome(verdict), ("", "minus"))
     parts = [
         f"<header><b>{w.esc(question(lang, verdict, names))}</b>{_outcome(lang, verdict)}</header>",
         _value(lang, verdict),
@@ -90,13 +90,14 @@ def banner(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:
 
 
 def counts(lang: str, verdicts: Sequence[Verdict]) -> str:
-    """Return how many expectations were met, not met and not measurable, as tags."""
+    """Return how many expectations were met, not met, not measurable and so on, as tags."""
     tags = []
-    for state in Outcome:
-        number = sum(verdict.state is state for verdict in verdicts)
+    found = [verdict_words.outcome(verdict) for verdict in verdicts]
+    for word in (*Outcome, "failed", "not_measured"):
+        number = found.count(word)
         if number:
-            tone, icon = TONES.get(state, ("", "minus"))
-            text = say(lang, f"study.verdict.count.{state}", n=number)
+            tone, icon = TONES.get(word, ("", "minus"))
+            text = say(lang, f"study.verdict.count.{word}", n=number)
             tags.append(w.tag(text, tone=tone, icon_name=icon))
     return "".join(tags)
 
@@ -141,7 +142,7 @@ def goal(lang: str, verdict: Verdict) -> str:
 
 def _outcome(lang: str, verdict: Verdict) -> str:
     """Return the outcome in words, and how far the repeats carry it."""
-    told = say(lang, f"study.verdict.{verdict.state}")
+    told = say(lang, f"study.verdict.{verdict_words.outcome(verdict)}")
     if verdict.sureness in (None, Sureness.UNKNOWN):
         return f"<span>{w.esc(told)}</span>"
     sure = say(lang, f"study.verdict.sure.{verdict.sureness}", outcome=told)

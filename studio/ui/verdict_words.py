@@ -14,6 +14,17 @@ from studio.ui.i18n import say
 from studio.ui.sentences import translate
 
 
+def outcome(verdict: Verdict) -> str:
+    """Return the end of the key that names an outcome below `study.verdict`.
+
+    Only what this machine cannot measure is not measurable here; a case that failed, or has not
+    run, is another matter.
+    """
+    if verdict.state is not Outcome.NOT_MEASURABLE or verdict.why in ("", "not_here"):
+        return str(verdict.state)
+    return "failed" if verdict.why == "failed" else "not_measured"
+
+
 def why(lang: str, verdict: Verdict, names: Mapping[str, str] | None = None) -> str:
     """Return what stood in the way of a verdict; empty when it was measured.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from studio.studies.expect import Sureness, Verdict
 from studio.ui.i18n import say
 from studio.ui.study_verdict import goal, possible_words, question
-from studio.ui.verdict_words import shown, why
+from studio.ui.verdict_words import outcome, shown, why
 
 
 def verdict_text(lang: str, verdict: Verdict, names: Mapping[str, str] | None = None) -> str:
@@ -23,7 +23,7 @@ def verdict_text(lang: str, verdict: Verdict, names: Mapping[str, str] | None = 
 
 
 def _outcome(lang: str, verdict: Verdict) -> str:
-    word = say(lang, f"study.verdict.{verdict.state}")
+    word = say(lang, f"study.verdict.{outcome(verdict)}")
     if verdict.sureness is None or verdict.sureness is Sureness.UNKNOWN:
         return word
     return say(lang, f"study.verdict.sure.{verdict.sureness}", outcome=word)

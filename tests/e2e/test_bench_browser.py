@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from e2e.conftest import ready
 from e2e.test_browser import browser_page, page_served, shot
 from studio.core.settings import Settings
 from studio.core.spec import State
+from studio.jobs.jobs import Run
 from studio.jobs.shim import procs
 from studio.studio import Studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(2400)]
 
-SMALL = {"input_len": "32", "output_len": "16", "concurrency": "1, 2", "repeats": "3"}
-POINTS = 6
+SMALL = {"input_len": "32", "output_len": "48", "concurrency": "1, 2", "repeats": "3"}
+POINTS, REQUESTS = 6, 24
+"""So many that a stop after the first point comes before the last one, also on a fast machine."""
 SLOW = 240_000
 
 
@@ -26,6 +29,17 @@ def field(page: Page, name: str):
     return page.locator(f'[data-work="bench"] .l-field[data-name="{name}"]').locator(
         "input, select, textarea"
     )
+
+
+def _launched(studio: Studio, known: set[str]) -> Run:
+    """Return the load test that was just launched, once it is there."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for run in studio.jobs.list(engine="vllm-bench"):
+            if run.id not in known:
+                return run
+        time.sleep(0.1)
+    raise AssertionError("the launch made no run")
 
 
 def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_studio: Studio) -> None:
@@ -42,12 +56,15 @@ def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_stud
         for name, value in SMALL.items():
             field(page, name).fill(value)
         page.locator('[data-work="bench"] [data-form-find]').fill("num_prompts")
-        field(page, "num_prompts").fill("12")
+        field(page, "num_prompts").fill(str(REQUESTS))
         plan = page.locator('[data-work="bench"] [data-work-plan]')
-        expect(plan).to_contain_text(f"{POINTS * 12}", timeout=20_000)
+        expect(plan).to_contain_text(f"{POINTS * REQUESTS}", timeout=20_000)
+        known = {run.id for run in real_studio.jobs.list(engine="vllm-bench")}
         page.locator('[data-work="bench"] [data-act="launch"]').click()
 
+        run = _launched(real_studio, known)
         live = page.locator("#bench-live")
+        expect(live.locator(f'[data-ladder-live="bench/run/{run.id}"]')).to_be_visible()
         expect(live.locator(".l-b-dots .l-on").first).to_be_visible(timeout=SLOW)
         shot(page, "bench-live.zh")
         page.locator('#bench-head [data-act="stop"]').click()
@@ -79,7 +96,7 @@ def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_stud
         expect(page.locator(".l-b-words .l-on")).to_contain_text("output_throughput")
         page.locator("[data-bench-shut]").click()
 
-        for ident in ("in32-out16-c1-r0", "in32-out16-c2-r0"):
+        for ident in ("in32-out48-c1-r0", "in32-out48-c2-r0"):
             table.locator(f'tr[data-key="{name}/{ident}"] input').check()
         page.locator("[data-bench-compare]").click()
         expect(page.locator(".l-b-compared")).to_contain_text("%", timeout=20_000)

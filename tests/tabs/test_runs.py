@@ -17,6 +17,7 @@ from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.accounts import Account
 from studio.ui.launch import launch_page
+from studio.ui.runview import files
 
 POLITE = (StopStep(signal="SIGTERM", to="group", grace_s=5, label="terminate"),)
 
@@ -88,6 +89,35 @@ def test_files_stay_inside_the_run(url: str, jobs: Jobs, tmp_path) -> None:
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{url}/ladder/run/{run.id}/file/{bad}")
         assert caught.value.code in (400, 403, 404)
+
+
+def test_an_ended_run_has_a_journal(url: str, jobs: Jobs) -> None:
+    asked = spec("leave", 3)
+    secret = {"SOME_API_KEY": "sk-never-shown", "PLAIN": "shown"}
+    env = {**asked.command.env, **secret}
+    command = asked.command.model_copy(update={"env": env})
+    run = jobs.wait(jobs.submit(asked.model_copy(update={"command": command})).id, timeout_s=20)
+    for lang, heading in (("en", "## Remarks"), ("zh", "## 备注")):
+        asks = urllib.request.Request(
+            f"{url}/ladder/run/{run.id}/journal", headers={"cookie": f"ladder_lang={lang}"}
+        )
+        with urllib.request.urlopen(asks) as answer:
+            text = answer.read().decode()
+            assert answer.headers["content-type"].startswith("text/markdown")
+            assert f"{run.id}.md" in answer.headers["content-disposition"]
+        assert run.id in text and f"python app.py relaunch {run.id}" in text
+        assert heading in text and "PLAIN" in text and "sk-never-shown" not in text
+        assert f"/ladder/run/{run.id}/journal" in files(lang, run)
+
+
+def test_a_run_at_work_has_no_journal_yet(url: str, jobs: Jobs) -> None:
+    run = jobs.submit(spec("obey", 0, stop=POLITE))
+    wait_log(run, "up")
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        get(url, f"run/{run.id}/journal")
+    assert "journal" not in files("en", jobs.get(run.id))
+    jobs.stop(run.id)
+    jobs.wait(run.id, timeout_s=20)
 
 
 def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs) -> None:
