@@ -56,7 +56,8 @@
 
   ladder.on("bench", ({ view, study = "", name = "" }) => {
     if (view && view !== "studies") return;
-    open = { study, name };
+    // A link may name the results alone: their folder is called after the study.
+    open = { study: study || (name && `studies/${name.replace(/_\d{8}-\d{6}$/, "")}`), name };
     draw();
   });
 

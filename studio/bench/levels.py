@@ -86,9 +86,9 @@ def series_of(points: Iterable[Point]) -> list[Series]:
 
 
 def _kind(point: Point) -> Kind | None:
-    if point.condition.get("concurrency") is not None:
+    if isinstance(point.condition.get("concurrency"), int | float):
         return "users"
-    return "rate" if point.condition.get("request_rate") is not None else None
+    return "rate" if isinstance(point.condition.get("request_rate"), int | float) else None
 
 
 def _shape(point: Point) -> dict[str, Any]:

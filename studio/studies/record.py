@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from studio.bench.point import POINTS, Point, append_point, read_points
 from studio.core.errors import NotFound
@@ -242,7 +242,7 @@ class Record:
         )
 
 
-def _is_question(found: Any) -> bool:
+def _is_question(found: Any) -> TypeGuard[dict[str, Any]]:
     """Tell whether a `study.json` is whole: its settings, and cells that have names."""
     if not isinstance(found, dict) or not isinstance(found.get("settings"), dict):
         return False

@@ -9,12 +9,15 @@ drifts (heat, a neighbour) falls on all cases alike. Rows that are done are neve
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -287,9 +290,13 @@ def _record(
                 f"{record.name} was begun with other settings, so its rows are no part of this.",
                 hint="Resume it without changes, or start a study of its own.",
             )
-        other = record.last_run()
-        if other != asked["run"] and is_alive(studio, other):
-            raise RunBusy(f"Run {other} works on {record.name}.", hint="Wait for it, or stop it.")
+        with _alone(record.folder):  # of two resumes at once, one goes on
+            other = record.last_run()
+            if other != asked["run"] and is_alive(studio, other):
+                raise RunBusy(
+                    f"Run {other} works on {record.name}.", hint="Wait for it, or stop it."
+                )
+            record.note("", Phase.MEASURING, run=asked["run"])
         return record
     models = dict.fromkeys(model_of(studio, cell) for cell in found)
     about = About(
@@ -308,6 +315,17 @@ def _record(
     question = {key: asked.get(key) for key in ("recipe", "title", "about")}
     record.freeze({**question, "settings": settings, "cells": rows})
     return record
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runners from claiming a folder meanwhile."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def _versions(studio: Studio, found: Sequence[Cell]) -> dict[str, str]:

@@ -232,7 +232,14 @@ def conditions(
     names = sorted(there, key=words.rank) if every else wanted[:COLUMNS]
     groups = _groups(points, each=each)
     cases = len({point.case for point in points}) > 1
-    rows = "".join(_row(lang, group, names, cases=cases) for group in groups[:MOST_ROWS])
+    known = {
+        loaded: words.constant([group[0] for group in groups if words.is_load(group[0]) is loaded])
+        for loaded in (True, False)
+    }
+    rows = "".join(
+        _row(lang, group, names, known[words.is_load(group[0])], cases=cases)
+        for group in groups[:MOST_ROWS]
+    )
     head = "".join(_head(lang, name) for name in names)
     first = f"<th>{w.esc(say(lang, 'bench.col.case'))}</th>" if cases else ""
     more = ""
@@ -331,7 +338,9 @@ def _head(lang: str, name: str) -> str:
     return f'<th class="l-num"><span>{label}</span>{what}{small}</th>'
 
 
-def _row(lang: str, group: Sequence[Point], names: Sequence[str], *, cases: bool) -> str:
+def _row(
+    lang: str, group: Sequence[Point], names: Sequence[str], known: set[str], *, cases: bool
+) -> str:
     first, done = group[0], [point for point in group if point.done]
     cells = "".join(f'<td class="l-num">{_cell(name, done)}</td>' for name in names)
     case = f"<td>{w.esc(first.case)}</td>" if cases else ""
@@ -348,7 +357,8 @@ def _row(lang: str, group: Sequence[Point], names: Sequence[str], *, cases: bool
     )
     raws = f'<span class="l-b-raws">{"JSON " if len(done) > 1 and raw else ""}{raw}</span>'
     return (
-        f"<tr>{case}<td>{w.esc(words.condition(lang, first))}{bad}</td>"
+        f'<tr>{case}<td class="l-b-condition" title="{w.esc(words.condition(lang, first))}">'
+        f"{w.esc(words.condition(lang, first, known=known))}{bad}</td>"
         f'<td class="l-num">{len(done)}</td>{cells}<td>{raws}</td></tr>'
     )
 

@@ -5,6 +5,7 @@ Units stand in the head of a column, so values are bare. Words of figures are `s
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from studio.bench.compare import LOAD_SIZES
@@ -70,8 +71,8 @@ def server(point: Point) -> str:
     return f"{told} · {point.cards}x" if point.cards > 1 else told
 
 
-def condition(lang: str, point: Point) -> str:
-    """Return under which condition a point was measured, in a few words."""
+def condition(lang: str, point: Point, *, known: Collection[str] = ()) -> str:
+    """Return under which condition a point was measured, in a few words, less what is known."""
     given, parts = point.condition, []
     lengths = [given.get(name) for name in LENGTHS]
     if all(value is not None for value in lengths):
@@ -83,8 +84,25 @@ def condition(lang: str, point: Point) -> str:
     for name, value in given.items():
         if name in LOAD or name in LOAD_SIZES or value in (None, "") or value == USUAL.get(name):
             continue
+        if name in known:
+            continue
         parts.append(f"{label(lang, name)} {_plain(value)}")
     return " · ".join(parts) or point.case or point.id
+
+
+def is_load(point: Point) -> bool:
+    """Tell whether a point was measured under a load; a training and a study's row were not."""
+    return any(point.condition.get(name) is not None for name in LOAD)
+
+
+def constant(points: Sequence[Point]) -> set[str]:
+    """Return the conditions that are the same at every point: a table need not repeat them."""
+    if len(points) < 2:
+        return set()
+    names = {name for point in points for name in point.condition}
+    return {
+        name for name in names if len({str(point.condition.get(name)) for point in points}) == 1
+    }
 
 
 def definitions(lang: str) -> str:

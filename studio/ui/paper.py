@@ -338,7 +338,8 @@ def _commands(
             found.append(
                 (_headed(say(lang, "report.command.server"), case), shlex.join(map(str, server)))
             )
-        first = next((p for p in item.points if p.done and p.argv and p.case not in tested), None)
+        told = tested if item is whole else ()
+        first = next((p for p in item.points if p.done and p.argv and p.case not in told), None)
         if first is not None:
             case = case or names.get(first.case, first.case)
             label = say(lang, "report.command.point", id=first.id)

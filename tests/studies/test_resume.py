@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from studies.fakery import Sitting, training, until
 
-from studio.core.errors import RecipeInvalid, RunBusy
+from studio.bench.saved import About
+from studio.core.errors import NotFound, RecipeInvalid, RunBusy
 from studio.core.spec import State
 from studio.jobs.jobs import Jobs
 from studio.launch import Launch
@@ -129,3 +130,30 @@ def test_progress_tells_rows_and_the_case_under_way(sit: Sit, faked: Studio) -> 
     assert [str(cell.phase) for cell in look.cells] == ["done", "interrupted"]
     sitting.ended()
     assert json.loads(path.read_text().splitlines()[-1])["done"] == 2
+
+
+def test_of_two_resumes_at_once_one_goes_on(sit: Sit, faked: Studio) -> None:
+    settings = {"measure": "training", "repeats": 1, "cases": TWO}
+    first = sit(**settings)
+    first.ended()
+    old = first.record.last_run()
+    again = {**settings, "results": first.record.name}
+    claimed = Sitting(faked, first.folder.parent, again)
+    assert claimed.record.last_run() != old, "it is claimed before anything is measured"
+    with pytest.raises(RunBusy, match="works on"):
+        busy(faked, first, claimed, settings)
+
+
+@pytest.mark.parametrize("question", ["[]", '{"v":', '{"settings": {}, "cells": [5]}'])
+def test_a_half_written_study_does_not_hide_the_others(
+    sit: Sit, faked: Studio, question: str
+) -> None:
+    whole = sit(measure="training", repeats=1, cases=TWO)
+    whole.ended()
+    (whole.record.folder / "state.jsonl").open("a").write('{"cell": "a", "phase": "x"}\n{"cel')
+    odd = faked.saved.begin(About(kind="study", name="odd", created_at=1.0))
+    (odd / "study.json").write_text(question)
+    assert [look.name for look in studies.looks(faked)] == [whole.record.name]
+    assert studies.looks(faked)[0].phase is Phase.DONE
+    with pytest.raises(NotFound):
+        studies.resume_ask(faked, odd.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -23,6 +24,7 @@ from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.accounts import Account
+from studio.ui.bench_one import conditions
 from studio.ui.launch import launch_page
 
 FAST = {"one": 100.0, "four": 350.0, "sixteen": 900.0}
@@ -258,6 +260,18 @@ def test_points_of_one_folder_are_grouped_by_condition(url: str, folders: tuple[
     keys = [f"{folders[0]}/in64-out32-c{c}-r{r}" for c in (1, 4) for r in range(3)]
     html = get(url, "bench/comparison", of=",".join(keys), metric="output_throughput")["html"]
     assert "64 → 32 · 4 users" in html and "+250 %" in html
+
+
+def test_a_condition_that_all_share_is_told_once() -> None:
+    def row(case: str, **condition: Any) -> Point:
+        shared = {"cutoff_len": 1024, "bf16": True, **condition}
+        return Point(id=case, at=1.0, status="done", engine="x", case=case, condition=shared)
+
+    points = [row("ddp", strategy="ddp"), row("zero2", strategy="zero2")]
+    html = conditions("en", points)
+    seen = re.sub(r"<[^>]*>", " ", html)
+    assert "1,024" not in seen and "zero2" in seen and "1,024" in html, "whole when pointed at"
+    assert "1,024" in re.sub(r"<[^>]*>", " ", conditions("en", points[:1]))
 
 
 def test_what_cannot_be_compared_is_a_sentence(url: str, folders: tuple[str, str]) -> None:

@@ -19,6 +19,7 @@ from studio.ui import charts, plots
 from studio.ui.charts import look
 from studio.ui.charts.drawing import coloured, tokens
 from studio.ui.charts.look import wrapped
+from studio.ui.charts.measure import first_of
 from studio.ui.charts.picture import write
 from studio.ui.charts.place import plain
 from studio.ui.charts.series import MOST, series_of
@@ -214,6 +215,18 @@ def test_memory_knows_the_cards_limit_from_its_share():
     assert charts.draw("memory", cp.training_points(), "en").title.startswith("zero3-offload needs")
 
 
+def test_memory_of_a_study_of_servers_is_that_of_its_loads():
+    """The study's own rows have a peak and no load; they are not the points that are drawn."""
+    points = cp.scaling_points()
+    rows = {p.case: p for p in points}.values()
+    own = [
+        p.model_copy(update={"id": p.case, "condition": {}, "figures": {"peak_card_gib": 128.0}})
+        for p in rows
+    ]
+    drawing = charts.draw("memory", [*own, *points], "en")
+    assert [row[1] for row in drawing.rows] and None not in {row[1] for row in drawing.rows}
+
+
 def test_memory_is_stacked_where_its_parts_are_known():
     parts = {"weights_gib": 14.2, "kv_cache_gib": 90.0, "activations_gib": 3.0}
     points = [p.model_copy(update={"figures": {**p.figures, **parts}}) for p in cp.scaling_points()]
@@ -343,3 +356,18 @@ def test_a_name_is_no_html():
     assert "<a" not in json.dumps(drawing.figure) and "‹a" in json.dumps(
         drawing.figure, ensure_ascii=False
     )
+
+
+def test_cases_are_compared_by_a_figure_that_all_of_them_have() -> None:
+    def told(case: str, **figures: float) -> Point:
+        return Point(id=case, at=1.0, status="done", engine="x", case=case, figures=figures)
+
+    both = [
+        told("vllm", output_throughput=200.0, request_throughput=3.0),
+        told("hf", request_throughput=0.3),
+    ]
+    names = ("output_throughput", "request_throughput")
+    assert first_of(both, names) == "request_throughput"
+    assert first_of(both[:1], names) == "output_throughput"
+    assert first_of([told("a", output_throughput=1.0), told("b", seconds=1.0)], names) == names[0]
+    assert first_of([], names) == ""

@@ -15,7 +15,7 @@ from conftest import spec
 from starlette.requests import Request
 from ui import chart_points as cp
 
-from studio.bench.point import append_point
+from studio.bench.point import Point, append_point
 from studio.bench.saved import About, Saved
 from studio.core.errors import NotFound
 from studio.studies.expect import Verdict, summary
@@ -121,6 +121,40 @@ def test_results_without_a_point_make_a_report_without_plotly(saved: Saved):
     assert len(report.report(saved, empty.name, "en")) < 100_000
     with pytest.raises(NotFound):
         report.report(saved, "nothing", "en")
+
+
+def test_a_report_without_plotly_leaves_its_charts_out(
+    saved: Saved, study: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sheet, "find_spec", lambda name: None)
+    page = report.report(saved, study, "en")
+    assert "Charts are left out: Plotly is not installed." in page
+    assert "1.46×" in page and "l-chart" + '" id' not in page
+    assert "图表已略去：" in report.report(saved, study, "zh")
+
+
+ODD_STUDIES = ["[]", '{"settings": null, "cells": null}', '{"settings": {}, "cells": [5]}', '{"v":']
+
+
+@pytest.mark.parametrize("question", ODD_STUDIES)
+def test_odd_files_and_points_cost_a_part_and_not_the_paper(saved: Saved, question: str):
+    odd = saved.begin(About(kind="study", name="odd", created_at=cp.AT))
+    (odd / "study.json").write_text(question)
+    (odd / "verdict.json").write_text('{"verdicts": [{"state": "weird"}]}')
+    for number, users in enumerate(("a", True, 1.5, None, -1, 10**15)):
+        condition, figures = {"concurrency": users}, {"output_throughput": -number, "score": 1e308}
+        case = str(number)
+        append_point(odd, Point(id=case, case=case, condition=condition, figures=figures))
+    for lang in ("en", "zh"):
+        assert "odd" in report.report(saved, odd.name, lang)
+        assert "odd" in journal.journal(saved, odd.name, lang)
+
+
+def test_cases_of_different_kinds_are_not_compared(saved: Saved):
+    rungs = saved.begin(About(kind="study", name="rungs", created_at=cp.AT))
+    for case, figures in {"text": {"score": 1.0}, "train": {"loss_last": 2.0}}.items():
+        append_point(rungs, Point(id=case, case=case, condition={"kind": case}, figures=figures))
+    assert "Nothing to compare" not in journal.journal(saved, rungs.name, "en")
 
 
 # journal ----------------------------------------------------------------------------------------

@@ -60,3 +60,20 @@ def test_why_it_could_not_be_measured(lang: str) -> None:
     text = verdict_text(lang, verdict, {"zero2": "ZeRO-2"})
     assert "ZeRO-2" in text.splitlines()[2]
     assert ("cannot be measured here" if lang == "en" else "本机无法测量") in text
+
+
+@pytest.mark.parametrize(
+    ("state", "english", "chinese"),
+    [
+        ("not_measurable", "Not measurable here:", "本机无法测量："),
+        ("failed", "Failed:", "失败："),
+        ("pending", "Not measured:", "尚未测量："),
+        ("interrupted", "Not measured:", "尚未测量："),
+    ],
+)
+def test_only_what_this_machine_cannot_do_is_not_measurable(
+    state: str, english: str, chinese: str
+) -> None:
+    verdict = told(FOUR, repeated("ddp", 30), zero2=CaseEnd(state, "no"))
+    assert verdict_text("en", verdict).startswith(english)
+    assert verdict_text("zh", verdict).startswith(chinese)

@@ -144,7 +144,8 @@ def _plotted(
         if len(named) <= MOST_ENDS:
             numbered = found if len(named) <= MOST_NUMBERED else [found[-1]]
             data.append(lines.numbers(series, numbered, at=text_at))
-    labels = [look.y_title(f"{y.axis}{ask.say('log') if log_y else ''}")]
+    log = ask.say("log_short" if ask.narrow else "log") if log_y else ""
+    labels = [look.y_title(f"{y.axis}{log}")]
     if lines.names_fit(shown, narrow=ask.narrow):
         last = [(series, found[name_at]) for series, found in named]
         labels += lines.end_names(

@@ -50,5 +50,15 @@ def measure(lang: str, name: str, points: Iterable[Point] = ()) -> Measure:
 
 
 def first_of(points: Sequence[Point], names: Iterable[str]) -> str:
-    """Return the first figure that a point has; empty when none has any."""
-    return next((n for n in names if any(p.done and n in p.figures for p in points)), "")
+    """Return the first figure that every case has, else that any point has; empty without any.
+
+    A server that tells no token counts can be compared by its requests alone.
+    """
+    names = list(names)
+    had: dict[str, set[str]] = {}
+    for point in points:
+        if point.done:
+            had.setdefault(point.case, set()).update(point.figures)
+    common = set.intersection(*had.values()) if had else set()
+    known = common if any(name in common for name in names) else set().union(*had.values())
+    return next((name for name in names if name in known), "")

@@ -9,7 +9,7 @@ from studio.ui.charts import rows
 from studio.ui.charts.ask import Ask
 from studio.ui.charts.bars import absent
 from studio.ui.charts.drawing import Drawing, Key
-from studio.ui.charts.measure import Measure, first_of, measure
+from studio.ui.charts.measure import Measure, measure
 from studio.ui.charts.rows import Bar, Group, Part
 from studio.ui.charts.series import Series, Spot
 
@@ -25,9 +25,9 @@ PARTS = {
 
 def memory(ask: Ask) -> Drawing:
     """Draw what each case takes of a card and of the host, against what there is."""
-    card = ask.metric or first_of(ask.points, ("peak_card_gib", "memory_gib"))
-    host = first_of(ask.points, ("peak_host_gib",))
     shown = [s for s in ask.series if not s.extra]
+    card = ask.metric or _measured(shown, "peak_card_gib") or _measured(shown, "memory_gib")
+    host = _measured(shown, "peak_host_gib")
     if not card or not shown:
         return ask.nothing()
     limit = ask.limit or _card_gib(ask)
@@ -70,6 +70,11 @@ def memory(ask: Ask) -> Drawing:
             for s in ask.series
         ),
     )
+
+
+def _measured(shown: Sequence[Series], name: str) -> str:
+    """Return the name where a case has that figure under the loads drawn, else nothing."""
+    return name if any(_fullest(series, name).figure(name) for series in shown) else ""
 
 
 def _fullest(series: Series, name: str) -> Spot:
