@@ -78,8 +78,10 @@ def change(percent: float | None) -> str:
     """Return a difference in percent with its sign: `+49.3 %`."""
     if percent is None or not math.isfinite(percent):
         return "–"
+    if abs(percent) >= 1000:
+        percent = round(percent, 2 - math.floor(math.log10(abs(percent))))
     digits = 1 if abs(percent) < 100 else 0
-    return f"{percent:+.{digits}f} %".replace("-", "\N{MINUS SIGN}")
+    return f"{percent:+,.{digits}f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def between(interval: tuple[float, float] | None) -> str:

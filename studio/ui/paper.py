@@ -103,7 +103,7 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
         name=whole.name,
         title=whole.title(lang),
         about=_about(study, lang),
-        facts=tuple(_facts(lang, whole, points)),
+        facts=tuple(_facts(lang, whole, points, _without(study, points, names))),
         outcomes=tuple(_outcomes(lang, whole, names)),
         said=tuple(_if_any(lambda: _said(lang, family, names), [], "sentences", whole.name)),
         compared=tuple(
@@ -175,7 +175,18 @@ def _about(study: Mapping[str, Any], lang: str) -> str:
     return str(told.get(lang) or told.get("en") or "") if isinstance(told, Mapping) else ""
 
 
-def _facts(lang: str, whole: Results, points: Sequence[Point]) -> list[tuple[str, str]]:
+def _without(
+    study: Mapping[str, Any], points: Sequence[Point], names: Mapping[str, str]
+) -> list[str]:
+    """Return what a study's cases are called that have no point, as when it was interrupted."""
+    seen = {point.case for point in points}
+    cases = [str(cell["name"]) for cell in study.get("cells", ())]
+    return [names.get(case, case) for case in cases if case not in seen]
+
+
+def _facts(
+    lang: str, whole: Results, points: Sequence[Point], without: Sequence[str]
+) -> list[tuple[str, str]]:
     done = sum(point.done for point in points)
     begin, end = whole.created_at, max((p.at for p in points), default=whole.ended_at)
     models = dict.fromkeys(p.model.rstrip("/").rpartition("/")[2] for p in points if p.model)
@@ -186,6 +197,7 @@ def _facts(lang: str, whole: Results, points: Sequence[Point]) -> list[tuple[str
         ("model", ", ".join(models) or whole.about.model),
         ("server", ", ".join(servers)),
         ("points", say(lang, "report.counted", done=done, failed=len(points) - done)),
+        ("without", "; ".join(without)),
         ("run", whole.about.run),
         ("folder", whole.name),
     ]

@@ -101,7 +101,7 @@ def test_values_as_people_read_them() -> None:
     assert measures.shown("score", None) == "–"
     assert measures.change(49.27) == "+49.3 %"
     assert measures.change(-3.14) == "\N{MINUS SIGN}3.1 %"
-    assert measures.change(1234.5) == "+1234 %"
+    assert measures.change(1234.5) == "+1,230 %"
     assert measures.between((0.95, 1.5)) == "\N{MINUS SIGN}5.0 % … +50.0 %"
     assert measures.between(None) == "–"
 

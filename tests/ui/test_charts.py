@@ -22,7 +22,7 @@ from studio.ui.charts.look import wrapped
 from studio.ui.charts.measure import first_of
 from studio.ui.charts.picture import write
 from studio.ui.charts.place import plain
-from studio.ui.charts.series import MOST, series_of
+from studio.ui.charts.series import MOST, said, series_of
 from studio.ui.i18n import LANGS, words
 
 GRID = [
@@ -371,3 +371,8 @@ def test_cases_are_compared_by_a_figure_that_all_of_them_have() -> None:
     assert first_of(both[:1], names) == "output_throughput"
     assert first_of([told("a", output_throughput=1.0), told("b", seconds=1.0)], names) == names[0]
     assert first_of([], names) == ""
+
+
+def test_prompts_of_a_file_have_no_length_to_tell() -> None:
+    assert said("en", "lengths", (None, 64), {}) == "64 tokens out"
+    assert said("zh", "lengths", (512, 64), {}) == "输入 512，输出 64 token"

@@ -150,6 +150,15 @@ def test_odd_files_and_points_cost_a_part_and_not_the_paper(saved: Saved, questi
         assert "odd" in journal.journal(saved, odd.name, lang)
 
 
+def test_an_interrupted_study_names_the_cases_without_a_result(saved: Saved):
+    cut = saved.begin(About(kind="study", name="cut", created_at=cp.AT))
+    cells = [{"name": "a"}, {"name": "b", "title": {"en": "The second", "zh": "第二项"}}]
+    (cut / "study.json").write_text(json.dumps({"settings": {}, "cells": cells}))
+    append_point(cut, Point(id="a", case="a", figures={"score": 1.0}))
+    assert "- Without a result: The second\n" in journal.journal(saved, cut.name, "en")
+    assert "没有结果的对比项: 第二项" in journal.journal(saved, cut.name, "zh")
+
+
 def test_cases_of_different_kinds_are_not_compared(saved: Saved):
     rungs = saved.begin(About(kind="study", name="rungs", created_at=cp.AT))
     for case, figures in {"text": {"score": 1.0}, "train": {"loss_last": 2.0}}.items():

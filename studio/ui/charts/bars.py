@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from studio.bench.spread import Judged, ratio
-from studio.ui import measures
+from studio.ui import measures, units
 from studio.ui.charts import rows
 from studio.ui.charts.ask import Ask
 from studio.ui.charts.drawing import Drawing, Key
@@ -103,6 +103,11 @@ def compare(ask: Ask) -> Drawing:
 # which ------------------------------------------------------------------------------------------
 
 
+def _multiple(value: float) -> str:
+    """Return how many times: two places below ten, three significant digits above."""
+    return f"{value:.2f}" if value < 10 else units.number(float(value))
+
+
 def _base(ask: Ask, shown: Sequence[Series]) -> Series:
     """Return what the others are compared with: the one asked for, else the first."""
     return next((s for s in shown if ask.base and s.key == ask.base), shown[0])
@@ -166,7 +171,7 @@ def _times(
     return Bar(
         series.name,
         Spread(1.0, 1.0, 1.0, 1) if own else found,
-        "1×" if own else f"{found.value:.2f}×",
+        "1×" if own else _multiple(found.value) + "×",
         series.colour,
         hover,
         aside=m.say(value.value),
@@ -229,7 +234,7 @@ def _fastest(ask: Ask, m: Measure, shown: Sequence[Series], base: Series) -> str
     if not found:
         return ""
     best, series = max(found, key=lambda one: one[0])
-    values: dict[str, Any] = {"name": series.name, "times": f"{best:.2f}", "base": base.name}
+    values: dict[str, Any] = {"name": series.name, "times": _multiple(best), "base": base.name}
     values["load"] = ask.say("at_load", load=ask.load(load)) if load is not None else ""
     if series.cards > base.cards > 0:
         ideal = f"{series.cards / base.cards:g}"

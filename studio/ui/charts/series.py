@@ -174,9 +174,16 @@ def said(lang: str, name: str, value: Any, names: Names) -> str:
         "dataset": lambda: "" if value == "random" else str(value),
         "cards": lambda: say(lang, "charts.card" if value == 1 else "charts.cards", n=value),
         "card": lambda: _card(lang, *value),
-        "lengths": lambda: say(lang, "charts.lengths", into=value[0], out=value[1]),
+        "lengths": lambda: _lengths(lang, *value),
     }
     return plain[name]() if name in plain else f"{name} {value}"
+
+
+def _lengths(lang: str, into: int | None, out: int | None) -> str:
+    """Return prompt and answer lengths in words; prompts of a file have lengths of their own."""
+    if into is None:
+        return say(lang, "charts.answers", out=out)
+    return say(lang, "charts.lengths", into=into, out=out)
 
 
 def alone(points: Sequence[Point]) -> list[Point]:
