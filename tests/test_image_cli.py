@@ -190,6 +190,11 @@ def test_where_no_worker_runs(settings: Settings, photo: Path) -> None:
     assert any("2511-two-24gb" in line for line in others)
 
 
+def _hear_ctrl_c() -> None:
+    """Undo what a shell does to programs it starts with `&`: they ignore Ctrl-C, and hand it on."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("verb", ["edit", "batch"])
 def test_ctrl_c_cancels(
     image: Shell, worker: StandIn, photo: Path, settings: Settings, verb: str
@@ -205,6 +210,7 @@ def test_ctrl_c_cancels(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     )
     until = time.monotonic() + 30
     while "job-1" not in worker.jobs:
