@@ -227,7 +227,7 @@ def _print_look(look: StudyLook, as_json: bool) -> None:
     print(f"{look.name}: {look.phase} {look.reason}".rstrip())
     rows = [(x.name, x.phase, f"{x.rows_done}/{x.rows}", _last(x)) for x in look.cells]
     print_table(("case", "state", "rows", ""), rows)
-    if look.phase in (Phase.STOPPED, Phase.FAILED, Phase.INTERRUPTED):
+    if look.phase in (Phase.STOPPED, Phase.FAILED, Phase.INTERRUPTED, Phase.ELSEWHERE):
         print(f"go on with: python app.py study resume {look.name}")
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import itertools
 import json
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
+from typer import testing
 
 from studio.core.ids import new_id
 from studio.core.settings import Settings
@@ -18,6 +24,7 @@ from studio.core.spec import Command, RunSpec
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.shim import procs
+from studio.ui import accounts
 
 FAKES = Path(__file__).parent / "fakes"
 SLOW = Path(__file__).parent / "e2e"
@@ -30,9 +37,13 @@ FAST_WORKERS = 4
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run the fast subset in parallel: it mostly waits. Real engines go one after the other."""
+    _keep_bytecode()
+    _do_once_what_is_dear()
     if hasattr(config, "workerinput"):
         return
     option = config.option
+    if _fast(config):
+        _trust_nobody()
     if _fast(config) and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         option.numprocesses = FAST_WORKERS
         option.dist = "loadfile"  # a page that a file serves is served once
@@ -41,6 +52,43 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Do not even read the slow folder for the fast subset; its conftest sees to its marks."""
     return True if collection_path == SLOW and _fast(config) else None
+
+
+def _keep_bytecode() -> None:
+    """Compile a file once; else each of hundreds of processes compiles the whole studio anew."""
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+
+def _do_once_what_is_dear() -> None:
+    """Hash the same password, and build the same command line, once for each process."""
+    accounts._scrypt = functools.cache(accounts._scrypt)
+    testing._get_command = functools.cache(testing._get_command)
+
+
+def _trust_nobody() -> None:
+    """Name one certificate as all there are: reading the usual 140 costs every client 20 ms.
+
+    No test of the fast subset reaches the network, and what it starts speaks HTTP.
+    """
+    bundle = Path(certifi.where()).read_text(encoding="utf-8")
+    mark = "-----END CERTIFICATE-----"
+    one = Path(tempfile.gettempdir()) / f"ladder-one-certificate-{os.getuid()}.pem"
+    half = one.with_suffix(f".{os.getpid()}")
+    half.write_text(f"{bundle.partition(mark)[0]}{mark}\n", encoding="utf-8")
+    half.replace(one)
+    os.environ["SSL_CERT_FILE"] = str(one)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import without the garbage collector: nothing is garbage there, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _fast(config: pytest.Config) -> bool:
@@ -67,15 +115,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in needing]
 
 
+_homes = itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def no_outside_help(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_outside_help(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Keep tests away from the real home, real cards, the network and each other's ports."""
     if worker := _worker():
         monkeypatch.setattr(ports, "FIRST_PORT", 8000 + 200 * worker)
     for name in list(os.environ):
         if name.startswith("LADDER_") and not name.startswith("LADDER_TEST_"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    nobody = tmp_path_factory.getbasetemp() / f"nobody{next(_homes)}"  # made by whoever needs it
+    monkeypatch.setenv("HOME", str(nobody))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 

@@ -80,9 +80,9 @@ def test_words_for_mistakes(settings: Settings) -> None:
         said(settings, "resume", "nothing")
 
 
-def test_show_and_verdict_of_a_study_whose_runner_is_gone(settings: Settings, begun: str) -> None:
+def test_show_and_verdict_of_a_study_whose_run_is_not_here(settings: Settings, begun: str) -> None:
     told = json.loads(said(settings, "show", "try", "--json"))
-    assert (told["phase"], told["rows_done"], told["rows"]) == ("interrupted", 2, 4)
+    assert (told["phase"], told["rows_done"], told["rows"]) == ("elsewhere", 2, 4)
     assert [cell["phase"] for cell in told["cells"]] == ["done", "not_measurable"]
     assert told["cells"][0]["runs"] == ["1" * 18]
     text = said(settings, "show", begun)

@@ -18,6 +18,9 @@ from studio.bench.spread import CONFIDENCE, Judged, Ratio, Spread, ratio, spread
 LOAD_SIZES = ("num_prompts", "num_warmups", "prompts_per_user")
 """Conditions that say how long was measured, not what: never matched on unless asked for."""
 
+MOST_VALUES = 6
+"""Values of a condition that a sentence names, of each group."""
+
 _FIELDS = ("case", "model", "server", "cards", "card_name", "engine")
 """Fields that set points apart as conditions do."""
 
@@ -75,6 +78,8 @@ class Comparison:
     """Conditions that at least one group lacks; they are in no row."""
     one_start: bool
     """True when all repeats of each group were measured in one start of its server."""
+    nothing: tuple[Said, ...] = ()
+    """Why there is no row: the conditions that keep the groups apart. Empty when there are rows."""
 
     @property
     def base(self) -> str:
@@ -101,7 +106,7 @@ class Comparison:
     def said(self) -> list[Said]:
         """Return the comparison in sentences: what differs, then each figure of each group."""
         if not self.rows:
-            return [Said("measures.compare.nothing")]
+            return list(self.nothing) or [Said("measures.compare.nothing")]
         told: list[Said] = []
         if self.differs:
             told.append(Said("measures.compare.differs", {"names": list(self.differs)}))
@@ -191,7 +196,10 @@ def compare(
     only = len(somewhere) - len(everywhere)
     starts = [{point.server_run for point in points} for points in done.values()]
     one_start = all(len(runs) == 1 and "" not in runs for runs in starts)
-    return Comparison(tuple(groups), tuple(rows), differs, len(everywhere), only, one_start)
+    nothing = () if rows else _apart(done, matched, bool(everywhere))
+    return Comparison(
+        tuple(groups), tuple(rows), differs, len(everywhere), only, one_start, nothing
+    )
 
 
 def group_by(points: Iterable[Point], name: str) -> dict[str, list[Point]]:
@@ -297,6 +305,34 @@ def _differs(groups: Sequence[Sequence[Point]], matched: Collection[str]) -> dic
         if any(set(one) != set(values[0]) for one in values[1:]):
             found[name] = values
     return found
+
+
+def _apart(
+    groups: Mapping[str, Sequence[Point]], matched: Sequence[str], alike: bool
+) -> tuple[Said, ...]:
+    """Say why groups have no row in common; `alike` tells that they share a condition."""
+    empty = tuple(name for name, points in groups.items() if not points)
+    if empty:
+        return tuple(Said("measures.compare.empty", {"group": name}) for name in empty)
+    if alike:
+        return (Said("measures.compare.no_figure"),)
+    told, several = [], []
+    for name in matched:
+        values = _values(list(groups.values()), name)
+        if not set.intersection(*values):
+            shown = [_listed(group, own) for group, own in zip(groups, values, strict=True)]
+            told.append(Said("measures.compare.apart", {"what": name, "values": "; ".join(shown)}))
+        elif any(len(own) > 1 for own in values):
+            several.append(name)
+    return tuple(told) or (Said("measures.compare.apart_together", {"names": several}),)
+
+
+def _listed(group: str, values: Collection[Any]) -> str:
+    """Return a group and its values of a condition: `monday 1, 8, 32`, the first few of many."""
+    known = sorted((v for v in values if v not in (None, "")), key=lambda v: _order((("", v),)))
+    shown = [str(value) for value in known[:MOST_VALUES]]
+    more = [f"… ({len(known)})"] if len(known) > MOST_VALUES else []
+    return f"{group} {', '.join([*shown, *more]) or '–'}"
 
 
 def _spread_dict(found: Spread) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def _all() -> dict[str, Definition]:
         ("prefix_hit_rate", SHARE, "more", "server"),
         ("prefix_cache_reset", "", "", "server"),
         ("startup_s", "s", "less", "server"),
-        ("memory_gib", "GiB", "less", "memory"),
+        ("memory_gib", "GiB", "", "memory"),  # a server takes what it is given
         ("memory_share", SHARE, "", "memory"),
         ("peak_card_gib", "GiB", "less", "memory"),
         ("peak_host_gib", "GiB", "less", "memory"),

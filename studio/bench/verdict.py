@@ -217,7 +217,7 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
     if preempted:
         return _said("why_preempt", preemptions=int(preempted))
     if not held_back:
-        return _said("why_compute", **values)
+        return _computes(level, server, values)
     if not waiting:
         return _said("why_client", **values)
     own = (server.get("settings") or {}).get("max_num_seqs")
@@ -225,6 +225,15 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
     if limit and running >= 0.95 * limit:
         return _said("why_seqs", **values, limit=limit)
     return _said("why_limit", **values)
+
+
+def _computes(level: Level, server: Mapping[str, Any], values: Mapping[str, Any]) -> Said:
+    """Say that what computes is the limit: cards, the processor, or nobody knows which."""
+    if any(point.cards for point in level.points):
+        return _said("why_compute", **values)
+    if server.get("cards") == []:
+        return _said("why_compute_cpu", **values)
+    return _said("why_compute_unknown", **values)
 
 
 # what it costs, and what to doubt --------------------------------------------------------------

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import io
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -198,11 +200,10 @@ def did_you_mean(wrong: str, known: list[str]) -> str:
 
 
 def _parse(text: str, path: Path) -> Any:
-    from ruamel.yaml import YAML  # heavy, and not needed to show the first page
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError  # heavy: not for the first page
 
     try:
-        return YAML(typ="safe", pure=True).load(text)
+        return copy.deepcopy(_tree(text))  # the caller may change what it gets
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeInvalid(
@@ -211,6 +212,13 @@ def _parse(text: str, path: Path) -> Any:
         ) from error
     except YAMLError as error:
         raise RecipeInvalid(f"{path} is not YAML: {error}.") from error
+
+
+@lru_cache(maxsize=512)
+def _tree(text: str) -> Any:
+    from ruamel.yaml import YAML  # heavy, and not needed to show the first page
+
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _sentence(item: Any, known: list[str]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.bench import point as saved
+from studio.bench.untold import told
 from studio.core.spec import Command, Placement
 from studio.engines.bench_fields import LoadConfig
 from studio.engines.engine import Figure, Point, Progress, engine_env, resolve_path
@@ -83,7 +84,7 @@ def curves(run: RunDir) -> Iterator[Point]:
     for point in _points(run):
         load = point.condition.get("concurrency") or point.condition.get("request_rate")
         lengths = "/".join(
-            str(point.condition[name] or "-") for name in ("input_len", "output_len")
+            str(point.condition.get(name) or "-") for name in ("input_len", "output_len")
         )
         for name, title in CURVES.items():
             if name in point.figures and load is not None:
@@ -112,7 +113,7 @@ def _points(run: RunDir) -> list[saved.Point]:
     folder = results_folder(run)
     if folder is None:
         return []
-    return [point for point in saved.read_points(folder / saved.POINTS) if point.done]
+    return [told(point) for point in saved.read_points(folder / saved.POINTS) if point.done]
 
 
 def _again(tool: str, config: LoadConfig) -> str:

@@ -245,6 +245,14 @@ def is_alive(studio: Studio, run_id: str) -> bool:
         return False
 
 
+def is_here(studio: Studio, run_id: str) -> bool:
+    """Tell whether a run is in this home; one of a copied folder is not, nor one deleted."""
+    try:
+        return bool(studio.jobs.get(run_id))
+    except NotFound:
+        return False
+
+
 def _gone(run: Run) -> EngineExited:
     """Return why a run failed, with its cause when the log tells one."""
     found = explain(run)

@@ -48,6 +48,10 @@ class Phase(StrEnum):
     INTERRUPTED = "interrupted"
     """Under way when the runner disappeared; a resume goes on here. Never written, only read."""
 
+    ELSEWHERE = "elsewhere"
+    """Not over when it was written last, by a run that is not in this home, as after a folder was
+    copied. Never written, only read."""
+
     @property
     def over(self) -> bool:
         """True when nothing more happens to it in this run of the study."""
@@ -183,19 +187,28 @@ class Record:
         rows = [row for row in self.rows() if row["cell"] == cell and row.get("results")]
         return str(rows[-1]["results"]) if rows else ""
 
-    def look(self, alive: bool, load_points: dict[str, list[Point]] | None = None) -> StudyLook:
+    def look(
+        self,
+        alive: bool,
+        load_points: dict[str, list[Point]] | None = None,
+        *,
+        here: bool = True,
+    ) -> StudyLook:
         """Return what the study is doing; `alive` tells whether its last run is at work.
 
-        `load_points` are the points of its load tests, by folder.
+        `load_points` are the points of its load tests, by folder; `here` is False when that run is
+        not in this home.
         """
         study, rows, points = self.study(), self.rows(), self.points()
         own = [row for row in rows if not row["cell"]]
         last = own[-1] if own else {}
         phase = Phase(last.get("phase", Phase.PENDING))
+        broken_off = Phase.INTERRUPTED if here else Phase.ELSEWHERE
         if not phase.over and not alive:
-            phase = Phase.INTERRUPTED
+            phase = broken_off
+        ends = None if alive else broken_off
         found = tuple(
-            self._cell(cell, [row for row in rows if row["cell"] == cell["name"]], points, alive)
+            self._cell(cell, [row for row in rows if row["cell"] == cell["name"]], points, ends)
             for cell in study["cells"]
         )
         found = tuple(_with_load(cell, load_points or {}) for cell in found)
@@ -207,7 +220,7 @@ class Record:
             recipe=study.get("recipe") or "",
             title=study.get("title") or {"en": self.name, "zh": self.name},
             started_at=own[0]["at"] if own else 0.0,
-            ended_at=last["at"] if phase.over and own else None,
+            ended_at=last["at"] if own and phase.over and phase is not Phase.ELSEWHERE else None,
             rows=sum(cell.rows for cell in found),
             rows_done=sum(cell.rows_done for cell in found),
             cells=found,
@@ -218,12 +231,14 @@ class Record:
         cell: dict[str, Any],
         rows: list[dict[str, Any]],
         points: dict[str, Point],
-        alive: bool,
+        ends: Phase | None,
     ) -> CellLook:
+        """Look at one cell; `ends` is what becomes of one that nobody works on any more."""
         last = rows[-1] if rows else {}
         phase = Phase(last.get("phase", Phase.PENDING))
-        if not phase.over and phase is not Phase.PENDING and not alive:
-            phase = Phase.INTERRUPTED
+        begun = phase is not Phase.PENDING or ends is Phase.ELSEWHERE
+        if not phase.over and begun and ends is not None:
+            phase = ends
         mine = [point for point in points.values() if point.case == cell["name"]]
         told = ("name", "slug", "case", "measure", "title", "engine", "recipe", "cards")
         return CellLook(

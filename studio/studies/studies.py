@@ -20,7 +20,7 @@ from studio.jobs.shim.files import replace_json
 from studio.launch import Launch
 from studio.studies.cells import Cell, NotMeasurable, cells, check_here, num_cards
 from studio.studies.expect import CaseEnd, Verdict, judge, summary
-from studio.studies.hands import is_alive
+from studio.studies.hands import is_alive, is_here
 from studio.studies.record import Phase, Record, StudyLook
 from studio.studio import Studio
 
@@ -126,7 +126,8 @@ def look(studio: Studio, name: str) -> StudyLook:
     whole, *loads = studio.saved.family(name)
     record = Record(whole.folder)
     by_folder = {item.name: list(item.points) for item in loads}
-    return record.look(is_alive(studio, record.last_run()), by_folder)
+    run = record.last_run() or whole.about.run
+    return record.look(is_alive(studio, run), by_folder, here=not run or is_here(studio, run))
 
 
 def looks(studio: Studio) -> list[StudyLook]:

@@ -138,7 +138,7 @@ class OneResult:
             return w.bar(done / total, label=told) + w.link(
                 say(lang, "bench.watch"), "bench", view="load", run=run.id
             )
-        told = unfinished(lang, results)
+        told = unfinished(lang, results, here=run is not None)
         resume = w.action(
             say(lang, "bench.resume", n=total - done),
             "resume",
@@ -303,12 +303,16 @@ def progress_of(results: Results) -> tuple[int, int]:
     return len(done & wanted), len(wanted)
 
 
-def unfinished(lang: str, results: Results) -> str:
-    """Return why a sweep has points to go: it was interrupted, or some of them failed."""
+def unfinished(lang: str, results: Results, *, here: bool = True) -> str:
+    """Return why a sweep has points to go: it was interrupted, or some of them failed.
+
+    Where its run is not in this home (`here`), nobody knows that it was interrupted.
+    """
     done, total = progress_of(results)
     if results.num_points >= total:
         return say(lang, "bench.some_failed", n=total - done, total=total)
-    return say(lang, "bench.interrupted", done=done, total=total)
+    key = "bench.interrupted" if here or not results.about.run else "bench.elsewhere"
+    return say(lang, key, done=done, total=total)
 
 
 def _groups(points: Sequence[Point], *, each: bool) -> list[list[Point]]:

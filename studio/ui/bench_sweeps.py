@@ -99,9 +99,16 @@ class Sweeps:
             done, total = progress_of(results)
             recent = time.time() - results.ended_at < RECENT_S
             mine = results.name not in alive and not results.about.study
-            if recent and mine and 0 < done < total:
+            if recent and mine and 0 < done < total and self._is_here(results):
                 found.append(results)
         return found[:MOST_INTERRUPTED]
+
+    def _is_here(self, results: Results) -> bool:
+        """Tell whether this home knows the sweep's run; that of a copied folder it does not."""
+        try:
+            return not results.about.run or bool(self._studio.jobs.get(results.about.run))
+        except NotFound:
+            return False
 
     def _paused(self, lang: str, results: Results) -> str:
         done, total = progress_of(results)

@@ -127,6 +127,8 @@ def _value(lang: str, key: str, value: Any) -> str:
         return say(lang, f"measures.load.{kind}{'_one' if n == 1 else ''}", n=_number(n))
     if key == "metric":
         return label(lang, str(value))
+    if key == "what":
+        return condition(lang, str(value))
     if key == "names":
         return _joined(lang, [condition(lang, name) for name in value])
     if key == "interval":

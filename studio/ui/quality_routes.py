@@ -51,6 +51,7 @@ class QualityRoutes:
             extras=quality_extras(self._studio),
             order=("quality", "lm-eval"),
             first="quality/general",
+            plan_title="quality.plan.title",
         )
         form = [
             _with_judge(route, self._studio) if route.path == f"{TAB}/form" else route

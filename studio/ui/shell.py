@@ -20,6 +20,7 @@ from studio.ui.frame import Frame
 from studio.ui.gate import Gate
 from studio.ui.guests import Page
 from studio.ui.i18n import T
+from studio.ui.lean_gradio import build_server_once
 from studio.ui.routes import Route, Routes
 from studio.ui.strip import Strip
 from studio.ui.tab import Tab
@@ -27,6 +28,8 @@ from studio.ui.theme import theme
 
 if TYPE_CHECKING:
     from studio.studio import Studio
+
+build_server_once()
 
 TABS_ID = "ladder-tabs"
 LARGEST_UPLOAD = "2gb"

@@ -78,7 +78,7 @@ class StudyActions:
             "name": seen.name,
             "recipe": seen.recipe,
             "run": seen.run.id if seen.run else "",
-            "state": str(seen.state),
+            "state": "elsewhere" if seen.elsewhere else str(seen.state),
             "points": len(seen.points),
         }
         return {**(seen.look.as_dict() if seen.look else {}), **told}

@@ -32,6 +32,7 @@ LOOKS = {
     Phase.STOPPED: ("stopped", "square"),
     Phase.SKIPPED: ("none", "minus"),
     Phase.INTERRUPTED: ("lost", "question"),
+    Phase.ELSEWHERE: ("none", "minus"),
 }
 """Colour and drawing of every phase."""
 

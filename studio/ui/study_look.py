@@ -61,7 +61,14 @@ class Seen:
         """What the run is doing, or what became of it."""
         if self.run is not None:
             return self.run.state
+        if self.elsewhere:
+            return State.DONE
         return ENDED.get(self.look.phase, State.LOST) if self.look is not None else State.DONE
+
+    @property
+    def elsewhere(self) -> bool:
+        """True when only a run that is not in this home could tell how it ended."""
+        return self.look is not None and self.look.phase is Phase.ELSEWHERE
 
     @property
     def broken_off(self) -> bool:

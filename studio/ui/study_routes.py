@@ -14,13 +14,14 @@ from starlette.requests import Request
 from studio.core.errors import NotFound
 from studio.core.recipes import Recipe
 from studio.core.spec import State
+from studio.studies.record import Phase
 from studio.ui import charts, units
 from studio.ui import widgets as w
 from studio.ui.i18n import lang_of, say
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
 from studio.ui.sentences import translate
-from studio.ui.study_cases import cases_html
+from studio.ui.study_cases import cases_html, phase_badge
 from studio.ui.study_gallery import Gallery
 from studio.ui.study_look import Seen, StudyLooks
 from studio.ui.study_plan import study_plan
@@ -209,7 +210,8 @@ class StudyRoutes:
 
 def head_html(lang: str, seen: Seen) -> str:
     """Return the head of one study's results."""
-    facts = [w.badge(lang, seen.state), f"<h3>{w.esc(seen.name or _run_name(seen))}</h3>"]
+    state = phase_badge(lang, Phase.ELSEWHERE) if seen.elsewhere else w.badge(lang, seen.state)
+    facts = [state, f"<h3>{w.esc(seen.name or _run_name(seen))}</h3>"]
     if seen.run is not None:
         facts.append(w.link(say(lang, "study.run"), "runs", run=seen.run.id))
     alive = " data-study-alive" if seen.alive else ""
@@ -279,6 +281,8 @@ def _line(lang: str, seen: Seen) -> str:
 
 
 def _far(lang: str, seen: Seen) -> str:
+    if seen.elsewhere:
+        return w.note(say(lang, "study.elsewhere"), icon_name="info")
     if not seen.alive:
         if seen.look is not None and seen.look.reason:
             return w.note(translate(lang, seen.look.reason), tone="warn", icon_name="alert")

@@ -117,7 +117,8 @@ def test_nothing_in_common() -> None:
     found = compare({"a": [load(1, 100)], "b": [load(2, 100)]}, by=["concurrency"])
     assert found.rows == ()
     assert found.num_only == 2
-    assert sentences("en", found.said())[0].startswith("Nothing to compare")
+    told = "Nothing to compare: no Users at once was measured in all of them: a 1; b 2."
+    assert sentences("en", found.said()) == [told]
     with pytest.raises(ValueError, match="two groups"):
         compare({"a": ONE})
 
@@ -125,6 +126,27 @@ def test_nothing_in_common() -> None:
 def test_a_group_that_has_nothing() -> None:
     found = compare({"a": ONE, "b": []})
     assert (found.rows, found.differs) == ((), {})
+    assert sentences("en", found.said()) == ["Nothing to compare: b has no point that is done."]
+
+
+def test_why_there_is_nothing_to_compare() -> None:
+    """Each condition has its like, but not together; and groups without a figure in common."""
+    a = [load(1, 100), load(2, 100, condition={"input_len": 128})]
+    b = [load(2, 100), load(1, 100, condition={"input_len": 128})]
+    told = sentences("en", compare({"a": a, "b": b}).said())
+    assert len(told) == 1 and "no combination of" in told[0] and "Users at once" in told[0]
+    found = compare({"a": ONE, "b": TWO}, metrics=["score"])
+    assert sentences("en", found.said()) == ["Nothing to compare: they have no figure in common."]
+
+
+def test_memory_of_a_server_is_no_merit() -> None:
+    """vLLM takes the share of a card that it is told to take."""
+    a, b = (
+        [load(1, 100, figures={"memory_gib": gib + n / 100}) for n in range(3)] for gib in (40, 60)
+    )
+    found = compare({"a": a, "b": b}, metrics=["memory_gib"])
+    assert found.rows[0].judged("b") == "more"
+    assert "has more than" in sentences("en", found.said())[0]
 
 
 def test_many_tests_and_one_start_are_told() -> None:

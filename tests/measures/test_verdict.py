@@ -81,7 +81,7 @@ def test_two_h200_cards_still_grow() -> None:
         (server(0.40, 32, 32), {"max_num_seqs": 32}, "why_seqs"),
         (server(0.40, 32, 32), {}, "why_limit"),
         (server(0.40, 32, 32), {"max_num_seqs": 256}, "why_limit"),
-        (server(0.40, 64, 12), {"max_num_seqs": 256}, "why_compute"),
+        (server(0.40, 64, 12), {"max_num_seqs": 256}, "why_compute_unknown"),
         (server(0.40, 20, 0), {}, "why_client"),
         ({}, {"max_num_seqs": 32}, "why_unknown"),
     ],
@@ -220,3 +220,13 @@ def test_nothing_and_nothing_but_failures() -> None:
 def test_points_without_a_load_have_no_series() -> None:
     told = verdict([Point(id="mmlu", figures={"mmlu/acc": 0.5})])
     assert keys(told) == ["no_load"]
+
+
+@pytest.mark.parametrize(
+    ("cards", "server_told", "key"),
+    [(1, {}, "why_compute"), (0, {"cards": []}, "why_compute_cpu"), (0, {}, "why_compute_unknown")],
+)
+def test_what_computes_is_named(cards: int, server_told: dict[str, Any], key: str) -> None:
+    own = {"cards": cards, "figures": server(0.40, 64, 0)}
+    points = [*thrice(32, 1000, 1001, 999, **own), *thrice(64, 1010, 1011, 1009, **own)]
+    assert key in [one.key.rpartition(".")[2] for one in verdict(points, server=server_told)]

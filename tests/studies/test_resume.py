@@ -126,8 +126,8 @@ def test_progress_tells_rows_and_the_case_under_way(sit: Sit, faked: Studio) -> 
     row = json.loads(path.read_text().splitlines()[-1])
     assert (row["done"], row["total"], row["text"]) == (1, 2, "b")
     look = studies.look(faked, sitting.record.name)
-    assert look.phase is Phase.INTERRUPTED, "no run of this id lives: a thread plays the runner"
-    assert [str(cell.phase) for cell in look.cells] == ["done", "interrupted"]
+    assert look.phase is Phase.ELSEWHERE, "there is no run of this id: a thread plays the runner"
+    assert [str(cell.phase) for cell in look.cells] == ["done", "elsewhere"]
     sitting.ended()
     assert json.loads(path.read_text().splitlines()[-1])["done"] == 2
 

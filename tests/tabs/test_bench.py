@@ -341,6 +341,21 @@ def test_sweeps_with_points_to_go_are_offered_while_they_are_fresh(
         Saved(home / "bench").delete(fresh)
 
 
+def test_a_sweep_of_another_machine_was_not_interrupted_here(url: str, home: Path) -> None:
+    asked = {"input_len": [64], "output_len": [32], "concurrency": [1, 4, 16, 64], "repeats": 3}
+    asked |= {"prompts_per_user": 8}
+    copied = sweep(home, "acme/Tiny", "vllm 0.26.0", 1.0, time.time() - 1200, settings=asked)
+    about = home / "bench" / copied / "about.json"
+    told = json.loads(about.read_text(encoding="utf-8"))
+    about.write_text(json.dumps({**told, "run": "20260101-000000-elsewhere"}), encoding="utf-8")
+    try:
+        assert copied not in get(url, "bench/list", "zh")["html"]
+        html = get(url, "bench/one", name=copied)["html"]
+        assert "Its run is not in this home" in html and "Interrupted" not in html
+    finally:
+        Saved(home / "bench").delete(copied)
+
+
 # scripts ----------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ import ast
 import itertools
 import re
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -90,7 +90,7 @@ class Source:
             if "workers" not in path.parts or WORKER in path.parts
         }
         self._functions = {
-            name: {node.name: node for node in ast.walk(tree) if isinstance(node, _FUNCTIONS)}
+            name: {node.name: node for node in _statements(tree) if isinstance(node, _FUNCTIONS)}
             for name, tree in self._trees.items()
         }
         self.sentences: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Source:
     def _classes(self) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for tree in self._trees.values():
-            for node in ast.walk(tree):
+            for node in _statements(tree):
                 if isinstance(node, ast.ClassDef):
                     bases = {base.id for base in node.bases if isinstance(base, ast.Name)}
                     found.setdefault(node.name, set()).update(bases)
@@ -127,7 +127,8 @@ class Source:
         for expression in self._said(node, scope):
             self._keep(self.sentences, self._texts(expression, inner), expression)
         for child in ast.iter_child_nodes(node):
-            self._look(child, inner)
+            if not isinstance(child, _LEAVES):
+                self._look(child, inner)
 
     def _said(self, node: ast.AST, scope: Scope) -> Iterator[ast.expr]:
         """Yield the expressions in a node that become sentences."""
@@ -236,7 +237,7 @@ class Source:
                 here, self._name = self._name, module
                 found = [
                     text
-                    for node in ast.walk(function)
+                    for node in _statements(function)
                     if isinstance(node, ast.Return)
                     for text in self._texts(node.value, function, depth)
                 ]
@@ -246,14 +247,29 @@ class Source:
 
     def _imported(self, name: str) -> str:
         """Return the file a name was imported from."""
-        for node in ast.walk(self._trees[self._name]):
+        for node in _statements(self._trees[self._name]):
             if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
                 return f"{(node.module or '').replace('.', '/')}.py"
         return ""
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_HOLDERS = (ast.stmt, ast.excepthandler, ast.match_case)
+_LEAVES = (ast.Name, ast.Constant, ast.expr_context, ast.operator)
+"""More than half of all nodes; nothing is said in them."""
 _TRIMS = {"strip", "rstrip", "lstrip"}
+
+
+@cache
+def _statements(node: ast.AST) -> tuple[ast.AST, ...]:
+    """Return a node and every statement in it in the order of `ast.walk`; expressions hold none."""
+    found = [node]
+    for statement in found:
+        for name in statement._fields:
+            inside = getattr(statement, name)
+            if isinstance(inside, list):
+                found += [part for part in inside if isinstance(part, _HOLDERS)]
+    return tuple(found)
 
 
 def sentences_of(template: str) -> list[str]:
@@ -291,7 +307,7 @@ def _assigned(node: ast.Assign, name: str) -> Iterator[ast.expr]:
 def _values(scope: ast.AST, name: str) -> list[ast.expr]:
     """Return everything a function assigns to a name; what is added to it comes after a hole."""
     found: list[ast.expr] = []
-    for node in ast.walk(scope):
+    for node in _statements(scope):
         if isinstance(node, ast.Assign):
             found += _assigned(node, name)
         elif isinstance(node, ast.AugAssign) and getattr(node.target, "id", "") == name:

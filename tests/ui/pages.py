@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -24,7 +25,12 @@ GUEST = ("gus", "just looking")
 
 def accounts() -> list[Account]:
     """Return an operator and a guest."""
-    return [Account.make(*OPERATOR), Account.make(*GUEST, "guest")]
+    return list(_accounts())
+
+
+@cache
+def _accounts() -> tuple[Account, ...]:
+    return Account.make(*OPERATOR), Account.make(*GUEST, "guest")  # hashing takes its time
 
 
 def small_tabs() -> list[Tab]:

@@ -48,13 +48,17 @@ def study(
     points: Callable[[Cell], Iterable[Point]] = trained,
     phases: Mapping[str, tuple[Phase, str]] | None = None,
     ended: Phase | None = Phase.DONE,
+    run: str = "",
 ) -> str:
-    """Write the results of a study; `ended=None` leaves it as a crashed runner would."""
+    """Write the results of a study; `ended=None` leaves it as a crashed runner would.
+
+    `run` is the id of its run, which is not in this home.
+    """
     ask = studies.study_ask(studio, name)
     config = StudyConfig.model_validate(ask.settings)
     recipe, settings = studies.recipe(studio, name), config.model_dump(mode="json")
     title = recipe.title.model_dump()
-    about = About(kind="study", name=ask.name, title=title, settings=settings)
+    about = About(kind="study", name=ask.name, title=title, settings=settings, run=run)
     record = Record(studio.saved.begin(about))
     found = cells(studio, config)
     told = [{**cell.as_dict(), "rows": config.repeats} for cell in found]

@@ -46,12 +46,12 @@ def client(*people: Account, lang: str = "auto", base: str = HERE, **how: Any) -
     return TestClient(gate, base_url=base, follow_redirects=False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ann() -> Account:
     return Account.make("ann", "rungs and rails")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gus() -> Account:
     return Account.make("gus", "just looking", "guest")
 

