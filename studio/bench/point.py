@@ -119,12 +119,17 @@ def reader(name: str) -> Callable[[Point], Any]:
 
 
 def append_point(folder: Path, point: Point) -> None:
-    """Append a point to its folder in one write that is on the disk when this returns.
+    """Append a point to its folder; it is on the disk when this returns."""
+    append_line(folder / POINTS, point.model_dump(mode="json"))
+
+
+def append_line(path: Path, row: dict[str, Any]) -> None:
+    """Append a row as JSON in one write that is on the disk when this returns.
 
     A line that an earlier crash left torn is closed first, so that it costs itself only.
     """
-    line = orjson.dumps(point.model_dump(mode="json")) + b"\n"
-    file = os.open(folder / POINTS, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    line = orjson.dumps(row) + b"\n"
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(file).st_size
         if size and os.pread(file, 1, size - 1) != b"\n":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, Field, ValidationError
 
+from studio.bench.point import append_line
 from studio.core.spec import Frozen
 from studio.quality.questions import Question
 
@@ -130,23 +130,6 @@ class Seed(BaseModel):
     """`votes.json`: what the sides of blind pairs are drawn from. Never shown."""
 
     seed: str = Field(min_length=16)
-
-
-def append_line(path: Path, row: dict[str, Any]) -> None:
-    """Append a line in one write that is on the disk when this returns.
-
-    A line that an earlier crash left torn is closed first, so that it costs itself only.
-    """
-    line = orjson.dumps(row) + b"\n"
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(file).st_size
-        if size and os.pread(file, 1, size - 1) != b"\n":
-            line = b"\n" + line
-        os.write(file, line)
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

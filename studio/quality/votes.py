@@ -19,8 +19,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from studio.bench.point import append_line
 from studio.core.errors import NotAllowed, NotFound
-from studio.quality.folder import Answer, Folder, Seed, append_line, read_lines
+from studio.quality.folder import Answer, Folder, Seed, read_lines
 from studio.quality.questions import Question
 from studio.quality.winrate import Verdict
 
