@@ -156,8 +156,25 @@
     tabs(element, work.form);
   }
 
+  // Nothing can be typed into, or launched from, a form that is about to be replaced.
+  function awaits(work, on) {
+    $("[data-work-form]", work.element).disabled = on;
+    for (const button of $$("[data-ask]", work.element)) button.disabled = on;
+    work.element.setAttribute("aria-busy", on);
+  }
+
   async function load(work, values) {
-    const answer = await ladder.get(`${work.tab}/form`, values);
+    const turn = work.turn += 1; // of two quick choices the later one counts
+    clearTimeout(work.timer);
+    work.stop?.abort();
+    awaits(work, true);
+    let answer;
+    try {
+      answer = await ladder.get(`${work.tab}/form`, values);
+    } finally {
+      if (turn === work.turn) awaits(work, false);
+    }
+    if (turn !== work.turn) return;
     work.engine = answer.engine;
     work.recipe = answer.recipe ?? "";
     work.cards = answer.cards ?? [];
@@ -218,7 +235,7 @@
 
   function adopt(element) {
     if (works.has(element)) return;
-    const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0 };
+    const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0, turn: 0 };
     works.set(element, work);
     element.addEventListener("ladder:shown", () => { choose(work); pick(element); });
     element.addEventListener("ladder:fill", ({ detail }) => load(work, { ask: JSON.stringify(detail) }));

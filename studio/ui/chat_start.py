@@ -148,10 +148,10 @@ def _others(lang: str, studio: Studio) -> str:
     for recipe in chat_recipes(studio):
         if recipe.first or recipe.name == STARTER:
             continue  # they have buttons of their own
-        engine = studio.engine(recipe.engine)
+        engine = w.tag(translate(lang, studio.engine(recipe.engine).title))
         start = w.action(say(lang, "chat.start.start"), "start", recipe.name, icon_name="play")
         rows.append(
-            f'<div class="chat-recipe"><div><b>{w.esc(recipe.title[lang])}</b>{w.tag(engine.title)}'
+            f'<div class="chat-recipe"><div><b>{w.esc(recipe.title[lang])}</b>{engine}'
             f"<p>{w.esc(recipe.about[lang])}</p></div>{start}</div>"
         )
     body = "".join(rows) or w.note(say(lang, "chat.start.no_recipes"))

@@ -79,7 +79,7 @@ def run_journal(studio: Studio, run_id: str, lang: str) -> str:
     versions = {spec.env_name: studio.envs.version(spec.env_name)} if spec.env_name else {}
     told = environment_facts(lang, environment({k: v for k, v in versions.items() if v}))
     parts = [
-        f"# {_plain(spec.title or spec.name)}",
+        f"# {_plain(translate(lang, spec.title) or spec.name)}",
         _plain(translate(lang, run.reason)) if run.reason else "",
         _bullets(f"{_plain(key)}: {_plain(value)}" for key, value in facts if value),
         *_part(say(lang, "report.results"), _figures(lang, studio, run)),

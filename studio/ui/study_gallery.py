@@ -68,7 +68,7 @@ def needs_html(lang: str, found: Needs | StudyFault, took_s: float | None = None
     parts = [
         ("gpu", count(lang, "study.needs.card", found.cards) if found.cards else "no_card"),
         ("layers", count(lang, "study.needs.case", len(found.cells))),
-        ("box", ", ".join(found.programs)),
+        ("box", ", ".join(translate(lang, program) for program in found.programs)),
         ("clock", took),
     ]
     shown = "".join(

@@ -79,7 +79,7 @@ class StudyRoutes:
             f'<p class="l-about">{w.esc(say(lang, "study.lead"))}</p>'
             f"{w.live('study/cards', every_s=3)}</div>"
             '<div class="l-study-one">'
-            '<div data-work-form><div class="l-skeleton"></div></div>'
+            '<fieldset class="l-bare" data-work-form><div class="l-skeleton"></div></fieldset>'
             f'<h3 class="l-part-title">{w.esc(say(lang, "study.plan.cases"))}</h3>'
             '<div class="l-plan" data-work-plan><div class="l-skeleton"></div></div>'
             f'<details class="l-command"><summary>{w.icon("terminal")}<b>{said["command"]}</b>'

@@ -23,7 +23,7 @@ from studio.ui.form import Extras, fields_of, form
 from studio.ui.i18n import lang_of, say, words
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
-from studio.ui.sentences import one_line
+from studio.ui.sentences import one_line, translate
 
 if TYPE_CHECKING:
     from studio.engines.engine import Engine
@@ -151,7 +151,7 @@ class WorkForm:
             f'<div class="l-work" data-work="{self.tab}">{self.above(lang)}'
             f'<h3 class="l-part-title">{said["start"]}</h3>{self._finder(lang)}'
             f"{w.live(f'{self.tab}/choices', every_s=10)}{self.more(lang)}"
-            '<div data-work-form><div class="l-skeleton"></div></div>'
+            '<fieldset class="l-bare" data-work-form><div class="l-skeleton"></div></fieldset>'
             f'{copies}<h3 class="l-part-title">{said["plan"]}</h3>'
             '<div class="l-plan" data-work-plan><div class="l-skeleton"></div></div>'
             f'<details class="l-command"><summary>{w.icon("terminal")}<b>{said["command"]}</b>'
@@ -268,17 +268,17 @@ class WorkForm:
 
     def _cards(self, lang: str) -> str:
         engines = self._engines()
-        names = {engine.id: engine.title for engine in engines}
+        names = {engine.id: w.esc(translate(lang, engine.title)) for engine in engines}
         cards = [
             f'<button type="button" class="l-pick" data-choose="{w.esc(recipe.name)}" '
             f'aria-pressed="false"><b>{w.esc(recipe.title[lang])}</b>'
-            f'<span class="l-pick-engine">{w.esc(names[recipe.engine])}</span>'
+            f'<span class="l-pick-engine">{names[recipe.engine]}</span>'
             f"<span>{w.esc(recipe.about[lang])}</span></button>"
             for recipe in self._recipes()
         ]
         blank = "".join(
             f'<button type="button" class="l-blank" data-blank="{w.esc(engine.id)}" '
-            f'aria-pressed="false">{w.icon("plus")}{w.esc(engine.title)}</button>'
+            f'aria-pressed="false">{w.icon("plus")}{names[engine.id]}</button>'
             for engine in engines
         )
         return (

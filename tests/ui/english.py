@@ -46,6 +46,10 @@ NEVER_SHOWN = {
 }
 """Files that only speak to a terminal."""
 WORKERS = "studio/engines/workers/"
+ENGINES = "studio/engines/"
+NAMES = {"vLLM", "SGLang", "LLaMA-Factory", "llm-compressor", "lm-evaluation-harness", "GuideLLM"}
+"""Proper names: a title made of them and of terms that stay English is the same in Chinese."""
+TERMS = {"API", "Router"}
 WORKER = "image_edit"
 """The worker whose words a page hands on; other workers speak to a log."""
 FROM_WORKER = {
@@ -152,6 +156,8 @@ class Source:
             yield from _assigned(node, "why")
         elif isinstance(node, ast.Assign) and self._name.startswith(WORKERS) and scope is None:
             yield from _assigned(node, "STOPPED")
+        elif isinstance(node, ast.Assign) and self._name.startswith(ENGINES) and scope is None:
+            yield from (title for title in _assigned(node, "title") if _in_words(title))
         elif isinstance(node, ast.Yield) and scope is not None and scope.name == "_against":
             if node.value is not None:
                 yield node.value
@@ -251,6 +257,12 @@ class Source:
             if isinstance(node, ast.ImportFrom) and name in {alias.name for alias in node.names}:
                 return f"{(node.module or '').replace('.', '/')}.py"
         return ""
+
+
+def _in_words(title: ast.expr) -> bool:
+    """Tell whether a title has words to be put into Chinese."""
+    text = title.value if isinstance(title, ast.Constant) else ""
+    return not set(str(text).split()) <= NAMES | TERMS
 
 
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
