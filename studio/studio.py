@@ -6,23 +6,21 @@ turns what it has into settings and comes here.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from studio import __version__
 from studio.bench.saved import Saved
 from studio.chat import adapters as lora
 from studio.chat.external import ExternalEndpoints
 from studio.chat.health import HealthChecks
 from studio.core.discover import load_subclasses
-from studio.core.errors import EndpointDown, EnvMissing, NotFound
+from studio.core.errors import EndpointDown, NotFound
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
-from studio.core.spec import Endpoint, Interpreter, Placement, RunSpec
+from studio.core.spec import Endpoint, RunSpec
 from studio.data.library import DataSets
 from studio.engines.adapters import check_adapter
 from studio.engines.engine import (
@@ -35,20 +33,20 @@ from studio.engines.engine import (
 )
 from studio.engines.room import check_room
 from studio.engines.trained import saved_at
-from studio.engines.vision import with_sight
 from studio.envs.envs import Envs, EnvState
 from studio.images.batch import Batches
 from studio.images.desk import ImageDesk
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.rundir import script
-from studio.launch import Launch, resources_of
+from studio.launch import Launch
 from studio.planner.image_result import ImagePlan
 from studio.planner.result import CardMemory
 from studio.planner.serving import ServingPlan
 from studio.planner.training import TrainingPlan
 from studio.plans import Plans
 from studio.quality.desk import QualityDesk
+from studio.specs import Specs, host_of, port_of
 from studio.telemetry.curves import series
 
 __all__ = ["ENV_BUILD", "Launch", "Studio"]
@@ -84,6 +82,10 @@ class Studio:
         return Plans(self.settings, self.envs, self.data, self.validate)
 
     @cached_property
+    def _specs(self) -> Specs:
+        return Specs(self.settings, self.envs)
+
+    @cached_property
     def images(self) -> ImageDesk:
         """Pictures edited by the workers and endpoints of this home."""
         folder = self.settings.home / "images"
@@ -116,13 +118,13 @@ class Studio:
         check_room(engine.room(config, ROOT, self.envs.variant() == "cuda"), self.settings.home)
         after = self._environment_first(engine)
         if engine.env and not after:
-            engine.check_env(config, self._interpreter(engine))
+            engine.check_env(config, self._specs.interpreter(engine))
         run_id = new_id()
         port = None
         if engine.serves:
-            port = self.jobs.reserve_port(run_id, _port(config), _host(config))
+            port = self.jobs.reserve_port(run_id, port_of(config), host_of(config))
         try:
-            spec = self._spec(ask, engine, config, run_id, port, after)
+            spec = self._specs.of(ask, engine, config, run_id=run_id, port=port, after=after)
             return self.jobs.submit(spec, self.plans.kept(ask))
         except BaseException:
             if port is not None:
@@ -134,8 +136,8 @@ class Studio:
         engine, config = self.validate(ask.engine, ask.settings)
         port = None
         if engine.serves:
-            port = _port(config) or ports.peek(self.jobs.store, _host(config))
-        return self._spec(ask, engine, config, new_id(), port, ())
+            port = port_of(config) or ports.peek(self.jobs.store, host_of(config))
+        return self._specs.of(ask, engine, config, run_id=new_id(), port=port)
 
     def preview_script(self, ask: Launch) -> str:
         """Return the shell script of a launch, the argv byte for byte as it would run."""
@@ -197,7 +199,7 @@ class Studio:
             title=f"Build the {name} environment",
         )
         engine, config = self.validate(ask.engine, ask.settings)
-        return self.jobs.submit(self._spec(ask, engine, config, new_id(), None, (), env_name=name))
+        return self.jobs.submit(self._specs.of(ask, engine, config, run_id=new_id(), env_name=name))
 
     def load_adapter(self, run_id: str, name: str, folder: str) -> Endpoint:
         """Hang a LoRA adapter on a server that runs, as one more model; raise StudioError."""
@@ -301,58 +303,6 @@ class Studio:
 
     # inside -------------------------------------------------------------------------------------
 
-    def _spec(
-        self,
-        ask: Launch,
-        engine: Engine,
-        config: EngineConfig,
-        run_id: str,
-        port: int | None,
-        after: tuple[str, ...],
-        env_name: str = "",
-    ) -> RunSpec:
-        interpreter = self._interpreter(engine)
-        has_gpu = self.envs.variant() == "cuda"
-        resources = resources_of(ask.cards, engine.resources(config, has_gpu))
-        place = Placement(
-            interpreter=interpreter,
-            host=_host(config),
-            port=port,
-            root=str(ROOT),
-            has_gpu=has_gpu,
-            num_gpus=resources.num_gpus,
-            data_dir=str(self.settings.home / "data"),
-            cache_dir=str(self.settings.home / "cache"),
-            bench_dir=str(self.settings.home / "bench"),
-            flags=self.envs.flags(engine.env.name) if engine.env else None,
-            version=self.envs.version(engine.env.name) if engine.env else "",
-        )
-        return RunSpec(
-            id=run_id,
-            name=ask.name or engine.id,
-            title=ask.title or engine.title,
-            engine=engine.id,
-            recipe=ask.recipe,
-            config=config.model_dump(mode="json"),
-            command=engine.command(config, place),
-            resources=resources,
-            serves=engine.serves,
-            probe=engine.probe(config),
-            scrape=engine.scrape(config),
-            stop=engine.stop(config),
-            endpoint=with_sight(engine.endpoint(config), config.model_dump(mode="json"), ROOT),
-            host=_host(config),
-            port=port,
-            after=after,
-            env_name=env_name or (engine.env.name if engine.env else ""),
-            bin_dir=str(Path(interpreter.python).parent) if engine.env else "",
-            created_at=time.time(),
-            studio_version=__version__,
-            relaunch_of=ask.relaunch_of,
-            group=ask.group,
-            ranks=engine.ranks(config, resources.num_gpus),
-        )
-
     def _cards_asked_for(self, spec: RunSpec) -> int | list[int] | None:
         """Return the cards a person gave a run; None where its engine counted them itself.
 
@@ -390,14 +340,6 @@ class Studio:
             return None
         return run.dir.folder, run.state.alive
 
-    def _interpreter(self, engine: Engine) -> Interpreter:
-        if engine.env is None:
-            return Interpreter(name="studio", python="python", scripts=False)
-        try:
-            return self.envs.interpreter(engine.env.name)
-        except EnvMissing:
-            return self.envs.planned(engine.env.name)
-
     def _environment_first(self, engine: Engine) -> tuple[str, ...]:
         """Return the build a launch has to wait for, starting it when the environment is not up."""
         if engine.env is None:
@@ -412,11 +354,3 @@ class Studio:
             if run.spec.env_name == name and run.state.alive:
                 return run
         return None
-
-
-def _port(config: EngineConfig) -> int | None:
-    return getattr(config, "port", None)
-
-
-def _host(config: EngineConfig) -> str:
-    return getattr(config, "host", "127.0.0.1")

@@ -10,7 +10,7 @@ import typer
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.recipes import Recipe
 from studio.engines.trained import saved
-from studio.engines.training_yaml import from_yaml
+from studio.engines.training_yaml_read import from_yaml
 from studio.export.training import training_yaml
 from studio.jobs.jobs import Run
 from studio.studio import Launch, Studio

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gradio as gr
-from gradio.events import api
 
 from studio.ui import bench_load, bench_results, quality_view, study_view
 from studio.ui.bench_scripts import BenchScripts
-from studio.ui.errors import guard
 from studio.ui.i18n import T
 from studio.ui.routes import Route
+from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:
@@ -34,8 +33,7 @@ def build(studio: Studio) -> None:
             with gr.Tab(T(f"bench.view.{name}"), id=name, elem_id=f"bench-view-{name}"):
                 view.build(studio)
     do = BenchScripts(studio)
-    for fn in (do.bench_launch, do.bench_plan, do.bench_points, do.bench_compare, do.bench_verdict):
-        api(guard(fn), api_name=fn.__name__)
+    scripted(do.bench_launch, do.bench_plan, do.bench_points, do.bench_compare, do.bench_verdict)
 
 
 def routes(studio: Studio) -> Sequence[Route]:

@@ -29,6 +29,7 @@ from studio.ui.errors import guard
 from studio.ui.gate import visitor
 from studio.ui.i18n import lang_of, say
 from studio.ui.routes import Route
+from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:
@@ -54,8 +55,7 @@ def build(studio: Studio) -> None:
     _wire_pictures(attach, page)
     scripts = Scripts(studio, desk)
     api(_streams(guard(scripts.chat)), api_name="chat", concurrency_limit=MAX_ANSWERS)
-    api(guard(scripts.endpoints), api_name="endpoints")
-    api(guard(scripts.start_recipe), api_name="start_recipe")
+    scripted(scripts.endpoints, scripts.start_recipe)
 
 
 # wiring -----------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.chat.conversations import Conversations, owner_folder
 from studio.core.errors import RecipeInvalid
@@ -18,6 +17,7 @@ from studio.ui.errors import guard
 from studio.ui.gate import require_operator
 from studio.ui.i18n import lang_of, say
 from studio.ui.routes import Route
+from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def build(studio: Studio) -> None:
             one = acts_html(_shown(""), elem_id="data-one")
     for source in (left, one):
         source.click(guard(do.act), None, one, **QUIET).success(None, None, None, js=DONE)
-    for fn in (
+    scripted(
         do.data_list,
         do.data_look,
         do.data_add,
@@ -49,8 +49,7 @@ def build(studio: Studio) -> None:
         do.data_lengths,
         do.data_from_chat,
         do.data_delete,
-    ):
-        api(guard(fn), api_name=fn.__name__)
+    )
 
 
 class Handlers:

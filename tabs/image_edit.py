@@ -30,6 +30,7 @@ from studio.ui.image_scripts import ImageScripts, settings_of
 from studio.ui.image_tray import Tray
 from studio.ui.image_worker import WorkerHalf
 from studio.ui.routes import Route
+from studio.ui.scripts import scripted
 from studio.ui.sentences import translate_error
 from studio.ui.tab import Tab
 
@@ -53,10 +54,9 @@ def build(studio: Studio) -> None:
     desk.click(guard(do.act), None, said, **QUIET).then(None, said, None, js=HEARD)
     scripts = ImageScripts(studio)
     api(guard(scripts.image_edit), api_name="image_edit", concurrency_limit=MAX_TAKEN)
-    for fn in (scripts.image_status, scripts.image_cancel, scripts.image_gallery):
-        api(guard(fn), api_name=fn.__name__)
+    scripted(scripts.image_status, scripts.image_cancel, scripts.image_gallery)
     with gr.Column(visible=False) as unseen, for_operators(unseen):
-        api(guard(scripts.image_batch), api_name="image_batch")
+        scripted(scripts.image_batch)
 
 
 class Handlers:

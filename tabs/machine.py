@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 from starlette.requests import Request
 
 from studio.core.errors import NotFound
@@ -21,6 +20,7 @@ from studio.ui.actions import acts_html
 from studio.ui.errors import guard
 from studio.ui.i18n import T, lang_of, say
 from studio.ui.routes import Route, fragment
+from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def build(studio: Studio) -> None:
         source.click(guard(do.act), None, [panel, name], **quiet)
     check.click(None, None, None, js=_LOOK_AGAIN)
     go.success(lambda: gr.update(visible=False), None, panel, **quiet)
-    for fn in (do.env_list, do.env_build, do.env_remove, do.machine, do.doctor):
-        api(guard(fn), api_name=fn.__name__)
+    scripted(do.env_list, do.env_build, do.env_remove, do.machine, do.doctor)
 
 
 def _adopt_form(

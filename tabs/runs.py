@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.core.errors import NotFound, StudioError
 from studio.core.recipes import parse_overrides
@@ -17,6 +16,7 @@ from studio.ui.gate import require_operator
 from studio.ui.i18n import T, lang_of, say
 from studio.ui.runpane import RunPane
 from studio.ui.runroutes import routes
+from studio.ui.scripts import scripted
 from studio.ui.sentences import one_line
 from studio.ui.tab import Tab
 
@@ -148,14 +148,13 @@ class Handlers:
 
 
 def _script_names(handlers: Handlers) -> None:
-    for fn in (
+    scripted(
         handlers.stop_run,
         handlers.get_run,
         handlers.list_runs,
         handlers.relaunch_run,
         handlers.delete_run,
-    ):
-        api(guard(fn), api_name=fn.__name__)
+    )
 
 
 # helpers ----------------------------------------------------------------------------------------

@@ -6,24 +6,25 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.export.forms import forms
 from studio.replicas import launch_replicas
-from studio.ui import runroutes, serveroutes
+from studio.ui import planview, runroutes, serveroutes
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
 from studio.ui.adapterview import AdapterPart
 from studio.ui.errors import guard
+from studio.ui.formacts import form_act
 from studio.ui.gate import require_operator
 from studio.ui.i18n import T, lang_of, say
+from studio.ui.planning import MachinePlans
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET, Part, RunPane
-from studio.ui.serve_plan import ServePlans
+from studio.ui.scripts import scripted
 from studio.ui.servers import Servers, serving_runs
 from studio.ui.serving_form import offers, serving_extras
 from studio.ui.tab import Tab
-from studio.ui.workform import Asked, WorkForm, ask_of, save_recipe
+from studio.ui.workform import Asked, WorkForm, ask_of
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -69,15 +70,14 @@ def build(studio: Studio) -> None:
     external.click(guard(do.forget), None, None, **QUIET)
     connect.click(guard(do.connect), [url, key], [url, key], **QUIET)
     opened("serve").click(guard(do.asked_for), pane.selected, pane.selected, **QUIET)
-    for fn in (
+    scripted(
         do.serve_launch,
         do.serve_plan,
         do.serve_forms,
         do.serve_endpoints,
         do.lora_load,
         do.lora_unload,
-    ):
-        api(guard(fn), api_name=fn.__name__)
+    )
 
 
 class Handlers:
@@ -88,13 +88,7 @@ class Handlers:
 
     def act(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Launch what the form says, or keep it as a recipe; return the run to show."""
-        require_operator(request)
-        if event.act == "launch":
-            return self._launch(Asked.read(event.value))
-        if event.act == "save":
-            recipe = save_recipe(self._studio, event.value)
-            gr.Info(say(lang_of(request), "form.saved", name=w.esc(recipe.name)), duration=4)
-        return selected
+        return form_act(self._studio, selected, event, request, launch=self._launch)
 
     def forget(self, event: gr.EventData, request: gr.Request) -> None:
         """Forget an address from elsewhere."""
@@ -169,7 +163,7 @@ def _live(lang: str, run: Run) -> str:
 
 def routes(studio: Studio) -> Sequence[Route]:
     """Return what the tab looks at again and again."""
-    plans = ServePlans(studio)
+    plans = MachinePlans(studio, studio.serving_plan, planview.plan_html)
     work = WorkForm(
         studio=studio,
         tab="serve",

@@ -9,20 +9,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.core.spec import State
 from studio.engines.trained import saved
-from studio.engines.training_yaml import from_yaml
-from studio.ui import runroutes, trainroutes, trainview
+from studio.engines.training_yaml_read import from_yaml
+from studio.ui import runroutes, trainplan, trainroutes, trainview
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
 from studio.ui.aftertrain import Results
 from studio.ui.errors import guard
+from studio.ui.formacts import form_act
 from studio.ui.gate import require_operator
-from studio.ui.i18n import T, lang_of, say
+from studio.ui.i18n import T
+from studio.ui.planning import MachinePlans
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET, Part, RunPane
+from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
 from studio.ui.training_form import (
     ENGINES,
@@ -35,8 +37,7 @@ from studio.ui.training_form import (
     yaml_box,
 )
 from studio.ui.trainings import Trainings, training_runs
-from studio.ui.trainplan import TrainPlans
-from studio.ui.workform import Asked, WorkForm, ask_of, save_recipe
+from studio.ui.workform import Asked, WorkForm, ask_of
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -74,14 +75,13 @@ def build(studio: Studio) -> None:
     pane.wire(also=[listing])
     work.click(guard(do.act), pane.selected, pane.selected, **QUIET)
     opened("train").click(guard(do.asked_for), pane.selected, pane.selected, **QUIET)
-    for fn in (
+    scripted(
         do.train_launch,
         do.train_plan,
         do.train_yaml,
         do.train_checkpoints,
         do.train_resume,
-    ):
-        api(guard(fn), api_name=fn.__name__)
+    )
 
 
 class Handlers:
@@ -92,13 +92,7 @@ class Handlers:
 
     def act(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Launch what the form says, or keep it as a recipe; return the run to show."""
-        require_operator(request)
-        if event.act == "launch":
-            return self._studio.launch(Asked.read(event.value).launch(self._studio)).id
-        if event.act == "save":
-            recipe = save_recipe(self._studio, event.value)
-            gr.Info(say(lang_of(request), "form.saved", name=w.esc(recipe.name)), duration=4)
-        return selected
+        return form_act(self._studio, selected, event, request, launch=self._launch)
 
     def asked_for(self, selected: str, event: gr.EventData) -> str:
         """Return the training that a link to this tab names, or the newest."""
@@ -122,7 +116,7 @@ class Handlers:
     ) -> str:
         """Launch a training: `cards` is empty, a number, or indices `6,7`; return its id."""
         require_operator(request)
-        return self._studio.launch(ask_of(engine, settings, cards).launch(self._studio)).id
+        return self._launch(ask_of(engine, settings, cards))
 
     def train_plan(
         self, engine: str, settings: dict[str, Any], cards: str, request: gr.Request
@@ -147,10 +141,15 @@ class Handlers:
         require_operator(request)
         return self._studio.resume(run_id, step).id
 
+    # inside -------------------------------------------------------------------------------------
+
+    def _launch(self, asked: Asked) -> str:
+        return self._studio.launch(asked.launch(self._studio)).id
+
 
 def routes(studio: Studio) -> Sequence[Route]:
     """Return what the tab looks at again and again."""
-    plans = TrainPlans(studio)
+    plans = MachinePlans(studio, studio.training_plan, trainplan.plan_html)
     work = WorkForm(
         studio=studio,
         tab="train",

@@ -47,6 +47,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if _fast(config) and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         option.numprocesses = FAST_WORKERS
         option.dist = "loadfile"  # a page that a file serves is served once
+        from forked import fork_workers  # imports Gradio
+
+        fork_workers(FAST_WORKERS)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -61,8 +64,8 @@ def _keep_bytecode() -> None:
 
 
 def _do_once_what_is_dear() -> None:
-    """Hash the same password, and build the same command line, once for each process."""
-    accounts._scrypt = functools.cache(accounts._scrypt)
+    """Build the same command line once for each process, and hash passwords in no time."""
+    accounts.SCRYPT_COST = 2**4  # what is shipped: tests/ui/test_accounts.py
     testing._get_command = functools.cache(testing._get_command)
 
 
@@ -82,13 +85,23 @@ def _trust_nobody() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import without the garbage collector: nothing is garbage there, then or later."""
+    """Import without the garbage collector: nothing is garbage there, then or later.
+
+    Later it looks more rarely: with all that is frozen it would take every look for a cheap one.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
         gc.enable()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """Let pytest look through all objects once for what nobody released, not twice."""
+    gc.freeze()
 
 
 def _fast(config: pytest.Config) -> bool:
@@ -113,6 +126,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if needing:
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]
+
+
+PATIENCE_MS = 60_000
+"""How long a page is waited for: as long as a busy machine takes; a quick one does not notice."""
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Be patient in tests that drive a browser; Playwright's own 5 s are for a free machine."""
+    if any(item.get_closest_marker("browser") for item in session.items):
+        from playwright.sync_api import expect
+
+        expect.set_options(timeout=PATIENCE_MS)
 
 
 _homes = itertools.count()
@@ -148,7 +173,7 @@ def jobs(settings: Settings) -> Iterator[Jobs]:
     for run in door.list():
         if run.state.alive:
             door.stop(run.id, now=True)
-            door.wait(run.id, timeout_s=30)
+            door.wait(run.id, timeout_s=60)
         survivors = procs.marked(run.id)
         if survivors:
             left[run.spec.name] = survivors
@@ -187,7 +212,7 @@ def spec(name: str, *arguments: object, **fields: Any) -> RunSpec:
     )
 
 
-def wait_log(run: Run, text: str, timeout_s: float = 20.0) -> None:
+def wait_log(run: Run, text: str, timeout_s: float = 60.0) -> None:
     """Wait until a run's log says `text`."""
     until = time.monotonic() + timeout_s
     while text not in run.dir.log.read_text(errors="replace"):

@@ -166,16 +166,19 @@
     if (window.innerWidth < WIDE) for (const what of ["side", "settings"]) set(what, false);
   });
 
-  function startRename(button) {
+  let renaming = null;
+
+  function startRename(button, typed = null) {
     const item = button.closest(".chat-item");
     const title = $(".chat-title", item);
     item.querySelector(".chat-menu").open = false;
     const field = Object.assign(document.createElement("input"), {
-      value: title.textContent, className: "chat-rename",
+      value: typed ?? title.textContent, className: "chat-rename",
     });
     const done = (keep) => {
       if (!field.isConnected) return;
       const text = field.value.trim();
+      renaming = null;
       field.remove();
       if (!keep || !text || text === title.textContent) return;
       title.textContent = text;
@@ -185,9 +188,20 @@
       if (event.key === "Enter" && !event.isComposing) done(true);
       if (event.key === "Escape") done(false);
     });
-    field.addEventListener("blur", () => done(true));
+    field.addEventListener("blur", () => setTimeout(() => done(true))); // not when it was taken away
     item.append(field);
-    field.select();
+    renaming = { id: button.dataset.chatRename, field };
+    if (typed === null) field.select();
+    else field.focus();
+  }
+
+  // The list is drawn anew when an answer ends, also while somebody types a title in it.
+  function goOnRenaming() {
+    if (!renaming || renaming.field.isConnected) return;
+    const { id, field } = renaming;
+    renaming = null;
+    const button = $(`[data-chat-rename="${CSS.escape(id)}"]`);
+    if (button) startRename(button, field.value);
   }
 
   // Raises an act as if a button of that name had been pressed inside `within`.
@@ -268,6 +282,7 @@
   new MutationObserver((changes) => {
     dress();
     dressField();
+    goOnRenaming();
     if (changes.some(({ target }) => target.closest?.("#chat-strip"))) attaching(false);
   }).observe(document.documentElement, { childList: true, subtree: true });
 })();

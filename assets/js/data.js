@@ -31,6 +31,7 @@
 
   function choose({ set = "", version = "", show: page = "rows" }) {
     if (!set) return;
+    clearTimeout(waiting.one); // what was typed is about the set before this one
     wanted = true;
     turn({ name: set, version, page, offset: "0", find: "", from: "0", code: "", stamp: "" });
     bring();
@@ -43,10 +44,10 @@
     bring();
   });
 
-  let waiting = 0;
-  const later = (act) => {
-    clearTimeout(waiting);
-    waiting = setTimeout(act, WAIT_MS);
+  const waiting = {};
+  const later = (half, act) => {
+    clearTimeout(waiting[half]);
+    waiting[half] = setTimeout(act, WAIT_MS);
   };
 
   function refresh() {
@@ -231,9 +232,9 @@
 
   document.addEventListener("input", ({ target }) => {
     if (target.matches?.("[data-one-find]")) {
-      later(() => turn({ find: target.value.trim(), offset: "0", from: "0" }));
+      later("one", () => turn({ find: target.value.trim(), offset: "0", from: "0" }));
     } else if (target.matches?.("[data-list-find]")) {
-      later(() => {
+      later("list", () => {
         const place = $("#data-list [data-ladder-live]");
         place.dataset.query = JSON.stringify({ find: target.value.trim() });
         delete place.dataset.version;

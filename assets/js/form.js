@@ -10,6 +10,7 @@
 (() => {
   const { ladder } = window;
   const WAIT_MS = 220;
+  const AGAIN_MS = 2000;
   const $ = (selector, within) => within.querySelector(selector);
   const $$ = (selector, within) => [...within.querySelectorAll(selector)];
   const works = new WeakMap();
@@ -114,7 +115,7 @@
 
   async function plan(work) {
     const said = ask(work);
-    if (!said) return;
+    if (!said || !work.element.isConnected) return;
     work.stop?.abort();
     work.stop = new AbortController();
     const { element } = work;
@@ -128,6 +129,10 @@
       show(work, answer);
     } catch (error) {
       if (error.name === "AbortError") return;
+      if (!refused(error)) { // a plan that is not of what the form says does not stay
+        work.timer = setTimeout(() => plan(work), AGAIN_MS);
+        return;
+      }
     }
     element.classList.remove("l-planning");
   }
@@ -156,11 +161,36 @@
     tabs(element, work.form);
   }
 
+  const refused = ({ status }) => status >= 400 && status < 500; // else the server was not reached
+
+  // The first form comes as soon as the server answers. What was typed the last time is given up
+  // only when the server refuses it, or breaks over it again and again.
+  async function begin(work, values, tries = 3) {
+    const turn = work.turn + 1;
+    try {
+      await load(work, values);
+    } catch (error) {
+      if (turn !== work.turn || !work.element.isConnected) return; // another choice was made
+      const left = error.status ? tries - 1 : tries;
+      if (!refused(error) && left) setTimeout(() => turn === work.turn && begin(work, values, left), AGAIN_MS);
+      else if (Object.keys(values).length) begin(work, {});
+    }
+  }
+
   // Nothing can be typed into, or launched from, a form that is about to be replaced.
   function awaits(work, on) {
-    $("[data-work-form]", work.element).disabled = on;
+    const place = $("[data-work-form]", work.element);
+    place.disabled = place.inert = on; // a group that is opened is not a control
     for (const button of $$("[data-ask]", work.element)) button.disabled = on;
     work.element.setAttribute("aria-busy", on);
+  }
+
+  // Does it in the form that is on its way, or at once when none is.
+  function formed(work, act) {
+    if (work.element.getAttribute("aria-busy") !== "true") return act();
+    const { turn } = work;
+    const here = () => { if (turn === work.turn) act(); };
+    return work.element.addEventListener("ladder:formed", here, { once: true });
   }
 
   async function load(work, values) {
@@ -268,12 +298,15 @@
       }
       const set = hit("[data-form-set]");
       if (set) {
-        for (const [name, value] of Object.entries(JSON.parse(set.dataset.formSet))) {
-          if (name === "cards") work.cards = value;
-          const field = $(`.l-field[data-name="${CSS.escape(name)}"]`, element);
-          if (field) write(field, value);
-        }
-        changed(work, { soon: false });
+        const wanted = JSON.parse(set.dataset.formSet);
+        formed(work, () => {
+          for (const [name, value] of Object.entries(wanted)) {
+            if (name === "cards") work.cards = value;
+            const field = $(`.l-field[data-name="${CSS.escape(name)}"]`, element);
+            if (field) write(field, value);
+          }
+          changed(work, { soon: false });
+        });
         return;
       }
       const pin = hit("[data-card]");
@@ -295,13 +328,13 @@
     // a link such as ?tab=serve&recipe=vllm/smoke, or &engine=vllm&with={"model": …}
     const linked = ({ recipe, engine, with: more = "" }) => {
       if (!recipe && !engine) return false;
-      load(work, recipe ? { recipe, with: more } : { engine, with: more });
+      (work.engine ? load : begin)(work, recipe ? { recipe, with: more } : { engine, with: more });
       return true;
     };
     const asked = Object.fromEntries(new URLSearchParams(location.search));
     if (!(asked.tab === work.tab && linked(asked))) {
       const last = JSON.parse(localStorage.getItem(kept(work.tab)) ?? "null");
-      load(work, last ? { ask: JSON.stringify(last) } : {}).catch(() => load(work, {}));
+      begin(work, last ? { ask: JSON.stringify(last) } : {});
     }
     let first = true; // what the address says now was looked at above
     ladder.on(work.tab, (query) => { if (!first) linked(query); });

@@ -1,6 +1,6 @@
-// The edit desk of the Image edit tab: pictures on their way, asking for an edit, and which one is
-// shown. The form is in imageform.js, the mask in imagemask.js, before and after in imageslider.js,
-// pasting and dragging in imagedrop.js; what it looks like in studio/ui/image_desk.py.
+// The edit desk of the Image edit tab: asking for an edit, which one is shown, batches. The pictures
+// are in imagepictures.js, the form in imageform.js, the mask in imagemask.js, before and after in
+// imageslider.js, pasting and dragging in imagedrop.js; what it looks like in studio/ui/image_desk.py.
 //
 //   ladder.image.heard(said)     what Python calls with its answer to a button
 (() => {
@@ -11,28 +11,23 @@
   const NARROW = 900;
 
   const desk = () => $("[data-image-desk]");
-  const most = () => Number(desk()?.dataset.most ?? 3);
-  const url = (path) => new URL(path, document.baseURI);
-  const state = { pictures: [], shown: "", ready: false, asked: null };
-  let nextKey = 1;
-  const form = () => ladder.imageForm; // scripts are joined by name: those two come after this one
+  const state = { shown: "", ready: false, asked: null };
+  const form = () => ladder.imageForm; // scripts are joined by name: those three come after this one
+  const pictures = () => ladder.imagePictures;
   const mask = () => ladder.imageMask;
 
   // ---- kept over a reload, in this tab of the browser only ------------------------------------
 
   function keep() {
-    const { pictures, shown } = state;
-    const known = pictures.filter((p) => p.id).map(({ id, name, width, height }) => ({ id, name, width, height }));
-    sessionStorage.setItem(KEPT, JSON.stringify({ pictures: known, marks: mask().marks, shown, form: form().collect() }));
+    const known = pictures().all.filter((p) => p.id).map(({ id, name, width, height }) => ({ id, name, width, height }));
+    sessionStorage.setItem(KEPT, JSON.stringify({ pictures: known, marks: mask().marks, shown: state.shown, form: form().collect() }));
   }
 
   function restore() {
     let kept;
     try { kept = JSON.parse(sessionStorage.getItem(KEPT)); } catch { kept = null; }
     if (!kept) return;
-    for (const p of kept.pictures ?? []) {
-      state.pictures.push({ ...p, key: nextKey++, url: `ladder/image/upload/${p.id}`, small: `ladder/image/upload/${p.id}?small=1` });
-    }
+    pictures().restore(kept.pictures ?? []);
     mask().marks.push(...(kept.marks ?? []));
     form().fill(kept.form ?? {});
     if (kept.shown) show(kept.shown);
@@ -50,147 +45,13 @@
     try { return JSON.parse(text); } catch { return {}; }
   };
 
-  // ---- pictures -------------------------------------------------------------------------------
-
-  function add(files) {
-    tell("");
-    const room = most() - state.pictures.length;
-    const chosen = [...files].filter((file) => file.type.startsWith("image/") || /\.(png|jpe?g|webp|gif|bmp)$/i.test(file.name));
-    if (!chosen.length && files.length) return tell(ladder.say("image.told.no_picture"));
-    if (chosen.length > room) tell(ladder.say("image.told.too_many", { most: most() }));
-    for (const file of chosen.slice(0, Math.max(0, room))) {
-      const picture = { key: nextKey++, name: file.name || "picture.png", url: URL.createObjectURL(file), share: 0 };
-      state.pictures.push(picture);
-      picture.done = send(picture, file);
-    }
-    draw();
-  }
-
-  // Sends a file as the body of a request; resolves to the picture, or null when it was refused.
-  function send(picture, file) {
-    const largest = Number(desk()?.dataset.largest ?? Infinity);
-    if (file.size > largest) {
-      drop(picture);
-      tell(`${picture.name}: ${ladder.say("image.told.too_large", { mb: Math.round(largest / 2 ** 20) })}`);
-      return Promise.resolve(null);
-    }
-    return new Promise((resolve) => {
-      const request = new XMLHttpRequest();
-      const address = url("ladder/image/upload");
-      address.searchParams.set("name", picture.name);
-      request.upload.onprogress = ({ loaded, total }) => {
-        picture.share = total ? loaded / total : 0;
-        const bar = $(`[data-image-slot="${picture.key}"] .l-img-sent`);
-        if (bar) bar.style.width = `${picture.share * 100}%`;
-      };
-      request.onloadend = () => {
-        const answer = parsed(request.responseText);
-        if (request.status === 200 && answer.id) {
-          Object.assign(picture, answer, { share: 1 });
-          if (answer.made) offer(answer.made);
-          draw();
-          resolve(picture);
-          return;
-        }
-        drop(picture);
-        const said = [answer.error, answer.hint].filter(Boolean).join(" ");
-        tell(`${picture.name}: ${said || ladder.say("image.told.cut_off")}`);
-        resolve(null);
-      };
-      request.open("POST", address);
-      request.setRequestHeader("content-type", "application/octet-stream");
-      request.send(file);
-    });
-  }
-
-  function drop(picture) {
-    const at = state.pictures.indexOf(picture);
-    if (at < 0) return;
-    if (at === 0) mask().clear();
-    state.pictures.splice(at, 1);
-    draw();
-  }
-
-  function move(from, to) {
-    if (to < 0 || to >= state.pictures.length || from === to) return;
-    const [picture] = state.pictures.splice(from, 1);
-    state.pictures.splice(to, 0, picture);
-    if (from === 0 || to === 0) mask().clear();
-    draw();
-  }
-
-  // Takes a picture that lies on the server already (a sample, a result) as if it had been dropped.
-  async function take(path, name) {
-    if (state.pictures.length >= most()) {
-      const last = state.pictures.at(-1);
-      drop(last);
-    }
-    const answer = await fetch(url(path));
-    if (!answer.ok) return tell(ladder.say("image.told.cut_off"));
-    const blob = await answer.blob();
-    add([new File([blob], name, { type: blob.type })]);
-  }
-
-  function offer(made) {
-    const place = $("[data-image-again]");
-    if (!place) return;
-    place.hidden = false;
-    place.made = made;
-    $("[data-image-again-said]", place).textContent = ladder.say("image.again.said", { prompt: made.prompt ?? "" });
-  }
-
-  // ---- drawing the pictures -------------------------------------------------------------------
-
-  const icon = (name) => {
-    const like = $("#image-desk svg.l-icon use");
-    const href = like?.getAttribute("href")?.replace(/#.*/, `#${name}`) ?? "";
-    return `<svg class="l-icon" aria-hidden="true"><use href="${href}"/></svg>`;
-  };
-  const esc = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-  function draw() {
-    const place = desk();
-    if (!place) return;
-    const { pictures } = state;
-    const some = pictures.length > 0;
-    place.classList.toggle("l-img-some", some);
-    $("[data-image-drop]").hidden = some;
-    for (const name of ["stage", "tools", "slots"]) $(`[data-image-${name}]`).hidden = !some;
-    if (!some) $("[data-image-again]").hidden = true;
-    drawSlots();
-    const first = $("[data-image-first]");
-    const address = pictures[0]?.url ?? "";
-    if (some && first.getAttribute("src") !== address) {
-      first.onload = () => mask().paint();
-      first.src = address;
-    } else mask().paint();
-    button();
-    keep();
-  }
-
-  function drawSlots() {
-    const { pictures } = state;
-    const word = (key, n) => esc(ladder.say(`image.slot.${key}`, { n }));
-    const items = pictures.map((picture, at) => {
-      const n = at + 1;
-      const wait = picture.id ? "" : `<i class="l-img-sent" style="width:${picture.share * 100}%"></i>`;
-      const tool = (act, drawing, off) => `<button type="button" data-image-slot-${act}="${at}" title="${word(act, n)}" aria-label="${word(act, n)}"${off ? " disabled" : ""}>${icon(drawing)}</button>`;
-      const size = picture.width ? `${picture.width} × ${picture.height}` : "";
-      return `<li data-image-slot="${picture.key}" draggable="true" title="${esc(picture.name)}"><img src="${esc(picture.small ?? picture.url)}" alt="${word("name", n)}" draggable="false"><b>${n}</b>${wait}<span>${size}</span><div>${tool("left", "left", at === 0)}${tool("right", "right", at === pictures.length - 1)}${tool("remove", "cross")}</div></li>`;
-    });
-    const full = pictures.length >= most();
-    $("[data-image-add]").hidden = !pictures.length || full;
-    $("[data-image-samples]").hidden = full;
-    ladder.morph($("[data-image-slots]"), items.join(""));
-  }
-
   function button() {
     const go = $("[data-image-edit]");
     if (!go) return;
     const prompt = form().field("prompt")?.value.trim();
-    go.disabled = Boolean(state.asked) || !state.ready || !state.pictures.length || !prompt;
+    go.disabled = Boolean(state.asked) || !state.ready || !pictures().all.length || !prompt;
     go.classList.toggle("l-busy-wait", Boolean(state.asked));
-    const why = !state.ready ? "image.why.worker" : !state.pictures.length ? "image.why.picture" : !prompt ? "image.why.prompt" : "";
+    const why = !state.ready ? "image.why.worker" : !pictures().all.length ? "image.why.picture" : !prompt ? "image.why.prompt" : "";
     go.title = why ? ladder.say(why) : "Ctrl + Enter";
   }
 
@@ -208,7 +69,7 @@
   async function edit() {
     if (state.asked || !state.ready) return;
     const asked = form().collect();
-    if (!state.pictures.length) return tell(ladder.say("image.why.picture"));
+    if (!pictures().all.length) return tell(ladder.say("image.why.picture"));
     if (!asked.prompt.trim()) return void form().field("prompt").focus();
     if (form().wrong()) return;
     tell("");
@@ -217,16 +78,16 @@
     button();
     starting(asked.prompt);
     try {
-      const sent = await Promise.all(state.pictures.map((picture) => picture.id ? picture : picture.done));
+      const sent = await Promise.all(pictures().all.map((picture) => picture.id ? picture : picture.done));
       if (sent.some((picture) => !picture?.id)) return failed("");
       let marks = null;
       if (mask().marked()) {
         const file = await mask().file();
-        marks = (await send({ key: 0, name: file.name }, file))?.id;
+        marks = (await pictures().send({ key: 0, name: file.name }, file))?.id;
         if (!marks) return failed("");
       }
-      const pictures = sent.map(({ id }) => id);
-      act("edit", JSON.stringify({ ask, pictures, mask: marks, name: sent[0].name, settings: asked }));
+      const ids = sent.map(({ id }) => id);
+      act("edit", JSON.stringify({ ask, pictures: ids, mask: marks, name: sent[0].name, settings: asked }));
     } catch (error) {
       failed(String(error));
     }
@@ -240,7 +101,7 @@
     const shape = `--w:${image?.naturalWidth || 1};--h:${image?.naturalHeight || 1}`;
     place.dataset.query = "";
     place.dataset.version = "";
-    ladder.morph(place, `<div class="l-img-job" data-image-state="sending"><header class="l-img-head"><span class="l-badge l-starting l-spin">${icon("spinner")}${esc(ladder.say("image.sending"))}</span><span>${esc(prompt)}</span></header><div class="l-img-view l-img-dim" style="${shape}"><img src="${esc(state.pictures[0]?.url ?? "")}" alt=""></div></div>`);
+    ladder.morph(place, `<div class="l-img-job" data-image-state="sending"><header class="l-img-head"><span class="l-badge l-starting l-spin">${pictures().icon("spinner")}${pictures().esc(ladder.say("image.sending"))}</span><span>${pictures().esc(prompt)}</span></header><div class="l-img-view l-img-dim" style="${shape}"><img src="${pictures().esc(pictures().all[0]?.url ?? "")}" alt=""></div></div>`);
     place.classList.add("l-filled");
     if (window.innerWidth < NARROW) bring();
   }
@@ -357,7 +218,7 @@
     let count = 0;
     for (const file of files) {
       place.textContent = ladder.say("image.batch.sending", { k: ++count, n: files.length });
-      const sent = await send({ key: 0, name: file.name }, file);
+      const sent = await pictures().send({ key: 0, name: file.name }, file);
       if (sent?.id) many.push([sent.id, file.name]);
     }
     place.textContent = ladder.say("image.batch.chosen", { n: many.length });
@@ -376,26 +237,29 @@
 
   // ---- clicks, keys, files ---------------------------------------------------------------------
 
+  let reused = "";
   async function reuse(id) {
+    reused = id;
     const answer = await ladder.get(`image/item/${id}`);
+    if (id !== reused) return; // another one was wanted meanwhile
     form().fill(answer.settings);
-    if (!state.pictures.length) for (const [n, path] of answer.pictures.entries()) await take(path, `picture-${n + 1}.png`);
+    if (!pictures().all.length) for (const [n, path] of answer.pictures.entries()) await pictures().take(path, `picture-${n + 1}.png`);
     form().field("prompt").focus({ preventScroll: true });
     desk().scrollIntoView({ behavior: "smooth", block: "start" });
   }
 
   const clicks = {
     "data-image-choose": () => $("[data-image-file]").click(),
-    "data-image-sample": (one) => take(`ladder/image/sample/${one.dataset.imageSample}`, `${one.dataset.imageSample}.png`),
-    "data-image-slot-left": (one) => move(Number(one.dataset.imageSlotLeft), Number(one.dataset.imageSlotLeft) - 1),
-    "data-image-slot-right": (one) => move(Number(one.dataset.imageSlotRight), Number(one.dataset.imageSlotRight) + 1),
-    "data-image-slot-remove": (one) => drop(state.pictures[Number(one.dataset.imageSlotRemove)]),
+    "data-image-sample": (one) => pictures().take(`ladder/image/sample/${one.dataset.imageSample}`, `${one.dataset.imageSample}.png`),
+    "data-image-slot-left": (one) => pictures().move(Number(one.dataset.imageSlotLeft), Number(one.dataset.imageSlotLeft) - 1),
+    "data-image-slot-right": (one) => pictures().move(Number(one.dataset.imageSlotRight), Number(one.dataset.imageSlotRight) + 1),
+    "data-image-slot-remove": (one) => pictures().drop(pictures().all[Number(one.dataset.imageSlotRemove)]),
     "data-image-example": async (one) => {
       form().field("prompt").value = one.dataset.imageExample;
       form().grow();
       form().changed();
-      if (state.pictures.length) return;
-      for (const name of one.dataset.samples.split(" ")) await take(`ladder/image/sample/${name}`, `${name}.png`);
+      if (pictures().all.length) return;
+      for (const name of one.dataset.samples.split(" ")) await pictures().take(`ladder/image/sample/${name}`, `${name}.png`);
     },
     "data-image-edit": () => edit(),
     "data-image-again-use": (one) => {
@@ -409,9 +273,9 @@
     },
     "data-image-variant": (one) => show(state.shown, Number(one.dataset.imageVariant)),
     "data-image-use": (one) => {
-      state.pictures.length = 0;
+      pictures().all.length = 0;
       mask().clear();
-      take(one.dataset.imageUse, "result.png");
+      pictures().take(one.dataset.imageUse, "result.png");
       desk().scrollIntoView({ behavior: "smooth", block: "start" });
     },
     "data-image-reuse": (one) => reuse(one.dataset.imageReuse),
@@ -435,7 +299,7 @@
   });
 
   document.addEventListener("change", ({ target }) => {
-    if (target.matches?.("[data-image-file]")) add(target.files);
+    if (target.matches?.("[data-image-file]")) pictures().add(target.files);
     else if (target.matches?.("[data-image-many-file]")) gather([...target.files]);
     else return;
     target.value = "";
@@ -454,17 +318,9 @@
       once = true;
       restore();
     }
-    draw();
+    pictures().draw();
     form().changed();
   }
 
-  ladder.image = {
-    heard, show, keep, button, desk, add,
-    count: () => state.pictures.length,
-    // Moves the picture of one slot to the place of another; both are keys of slots.
-    moveTo: (one, other) => {
-      const at = (key) => state.pictures.findIndex((picture) => String(picture.key) === key);
-      move(at(one), at(other));
-    },
-  };
+  ladder.image = { heard, show, keep, button, desk, tell, parsed };
 })();

@@ -1,5 +1,5 @@
 // Pictures that are pasted or dragged onto the desk of the Image edit tab, and the order of those that
-// lie there already. What becomes of them is in image.js.
+// lie there already. What becomes of them is in imagepictures.js.
 (() => {
   const { ladder } = window;
 
@@ -13,7 +13,7 @@
     if (!files?.length || !seen() || event.clipboardData.getData("text/plain")) return;
     if (event.target.closest?.("#image-worker")) return;
     event.preventDefault();
-    ladder.image.add(files);
+    ladder.imagePictures.add(files);
   });
 
   let moved = "";
@@ -30,7 +30,7 @@
       const slot = event.target.closest?.("[data-image-slot]");
       if (moved && slot) {
         event.preventDefault();
-        if (kind === "drop") ladder.image.moveTo(moved, slot.dataset.imageSlot);
+        if (kind === "drop") ladder.imagePictures.moveTo(moved, slot.dataset.imageSlot);
         return;
       }
       const place = event.target.closest?.("[data-image-desk]");
@@ -38,7 +38,7 @@
       event.preventDefault();
       const over = kind === "dragenter" || kind === "dragover";
       if (over || kind === "drop" || !place.contains(event.relatedTarget)) place.classList.toggle("l-over-drop", over);
-      if (kind === "drop") ladder.image.add(event.dataTransfer.files);
+      if (kind === "drop") ladder.imagePictures.add(event.dataTransfer.files);
     });
   }
 })();

@@ -87,7 +87,7 @@
       const place = $('[data-ladder-live="image/worker"]');
       if (place) {
         const { num_inference_steps: steps, true_cfg_scale: cfg, n, size } = form;
-        const query = JSON.stringify({ steps: steps ?? "", cfg: cfg ?? "", n, size, pictures: ladder.image.count() || 1 });
+        const query = JSON.stringify({ steps: steps ?? "", cfg: cfg ?? "", n, size, pictures: ladder.imagePictures.all.length || 1 });
         if (place.dataset.query !== query) {
           place.dataset.query = query;
           ladder.refresh(place);

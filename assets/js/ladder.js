@@ -1,11 +1,11 @@
-// The page's own behaviour: tabs and links, live places, machine strip, dialogs. No dependency.
+// The page's own behaviour: tabs and links, clicks, dialogs, answers of the server. No dependency.
+// Live places are in live.js, which comes right after this one; everything else stands on these two.
 //
 //   ladder.open("runs", {run: id})        go to a tab; the address follows, "back" works
 //   ladder.on("runs", (query) => …)       hear about it; called at once if that tab is open
 //   ladder.say("state.ready")             a sentence in the page's language
 //   ladder.ask("Delete it?", "Delete")    our own confirmation, a promise of true or false
-//   ladder.views.name = (element, data)   how a [data-ladder-live data-show="name"] is drawn
-//   ladder.morph(element, html)           change what differs, keep focus, scroll and open details
+//   ladder.get("runs", {find: "x"})       what a route answers; says so when the server is gone
 (() => {
   const ladder = window.ladder;
   const $ = (selector, within = document) => within.querySelector(selector);
@@ -188,7 +188,7 @@
     if (silent >= 2) banner("shell.back", "ok", 3000);
     silent = 0;
     if (answer.status === 401) banner("shell.session_over", "warn", 0, "shell.log_in_again");
-    if (!answer.ok) throw new Error(`${path}: ${answer.status}`);
+    if (!answer.ok) throw Object.assign(new Error(`${path}: ${answer.status}`), { status: answer.status });
     return answer.json();
   };
 
@@ -205,188 +205,6 @@
     place.hidden = false;
     if (ms) setTimeout(() => (place.hidden = true), ms);
   }
-
-  // ---- live places: they rest while they cannot be seen ---------------------------------------
-
-  const LOOK_MS = 1000;
-  const places = new WeakMap();
-  // Tells at once what comes into sight; browsers may be late about it inside scrolling columns,
-  // so a resting place also looks by itself now and then.
-  const seen = new IntersectionObserver((entries) => {
-    for (const { target, isIntersecting } of entries) {
-      const place = places.get(target);
-      if (place && isIntersecting) wake(place);
-    }
-  });
-
-  function inSight(element) {
-    if (element.checkVisibility && !element.checkVisibility()) return false;
-    const { top, bottom } = element.getBoundingClientRect();
-    return bottom >= 0 && top <= window.innerHeight;
-  }
-
-  ladder.views = {
-    html(element, data) {
-      if (data.html === undefined) return;
-      if (data.version !== undefined && element.dataset.version === String(data.version)) return;
-      element.dataset.version = data.version ?? "";
-      ladder.morph(element, data.html);
-      element.classList.add("l-filled");
-      element.dispatchEvent(new CustomEvent("ladder:shown", { bubbles: true }));
-    },
-  };
-
-  function adopt(element) {
-    const { ladderLive: route, first = "" } = element.dataset;
-    const known = places.get(element);
-    if (!known) {
-      places.set(element, { element, route, first, timer: 0, busy: false, fails: 0 });
-      seen.observe(element);
-    } else if (known.route !== route || known.first !== first) {
-      // Gradio keeps an element and gives it another address: begin anew.
-      Object.assign(known, { route, first, fails: 0 });
-      if (first) element.dataset.query = first;
-      delete element.dataset.version;
-      wake(known);
-    }
-  }
-
-  async function wake(place) {
-    const { element } = place;
-    clearTimeout(place.timer);
-    if (!element.isConnected) return;
-    if (document.hidden || place.busy) return;
-    if (!inSight(element)) {
-      place.timer = setTimeout(() => wake(place), LOOK_MS);
-      return;
-    }
-    place.busy = true;
-    const data = element.dataset;
-    try {
-      const values = data.query ? JSON.parse(data.query) : {};
-      if (data.version) values.have = data.version;
-      const answer = await ladder.get(data.ladderLive, values);
-      if (element.isConnected) ladder.views[data.show || "html"]?.(element, answer);
-      place.fails = 0;
-      if (answer.final) return;
-    } catch {
-      place.fails += 1;
-    } finally {
-      place.busy = false;
-    }
-    const wait = Number(data.every || 2) * 1000 * Math.min(2 ** place.fails, 8);
-    place.timer = setTimeout(() => wake(place), wait);
-  }
-
-  ladder.refresh = (element) => {
-    const place = places.get(element);
-    if (place) wake(place);
-  };
-
-  document.addEventListener("visibilitychange", () => {
-    if (!document.hidden) for (const element of $$("[data-ladder-live]")) ladder.refresh(element);
-  });
-
-  // ---- change in place ------------------------------------------------------------------------
-
-  ladder.morph = (element, html) => {
-    const fresh = document.createElement(element.tagName);
-    fresh.innerHTML = html;
-    children(element, fresh);
-  };
-
-  function children(old, fresh) {
-    const want = [...fresh.childNodes];
-    want.forEach((node, index) => {
-      const have = old.childNodes[index];
-      if (!have) old.append(node);
-      else if (have.nodeType !== node.nodeType || have.nodeName !== node.nodeName
-        || (have.id ?? "") !== (node.id ?? "")) have.replaceWith(node);
-      else if (node.nodeType !== Node.ELEMENT_NODE) {
-        if (have.nodeValue !== node.nodeValue) have.nodeValue = node.nodeValue;
-      } else same(have, node);
-    });
-    while (old.childNodes.length > want.length) old.lastChild.remove();
-  }
-
-  function same(have, node) {
-    for (const { name } of [...have.attributes]) {
-      const kept = name === "open" && have.tagName === "DETAILS";
-      if (!node.hasAttribute(name) && !kept) have.removeAttribute(name);
-    }
-    for (const { name, value } of node.attributes) {
-      if (have.getAttribute(name) !== value) have.setAttribute(name, value);
-    }
-    const typing = have === document.activeElement && /INPUT|TEXTAREA|SELECT/.test(have.tagName);
-    if (!typing && !have.hasAttribute("data-ladder-keep")) children(have, node);
-  }
-
-  // ---- the machine strip ----------------------------------------------------------------------
-
-  const text = (name, content, className = "") => {
-    const node = document.createElement(name);
-    node.className = className;
-    node.textContent = content;
-    return node;
-  };
-
-  function meter(kind, label, fill, load, wrong) {
-    const node = text("button", "", `l-meter l-meter-${kind}`);
-    node.type = "button";
-    if (wrong) node.dataset.wrong = "";
-    const track = text("span", "", "l-meter-track");
-    const inside = text("i", "", "");
-    inside.style.width = `${Math.round(fill * 1000) / 10}%`;
-    inside.style.setProperty("--load", load ?? 0.5);
-    track.append(inside);
-    node.append(text("b", label), track);
-    return node;
-  }
-
-  function tip(title, facts, extra = []) {
-    const node = text("span", "", "l-tip");
-    node.append(text("strong", title));
-    for (const [key, value] of facts) {
-      const line = text("span", "", "l-tip-line");
-      line.append(text("span", key), text("span", value));
-      node.append(line);
-    }
-    node.append(...extra);
-    return node;
-  }
-
-  ladder.views.strip = (element, data) => {
-    const fresh = document.createElement("div");
-    for (const card of data.cards) {
-      const node = meter("card", card.label, card.fill, card.load, card.wrong);
-      const who = card.holders.map(({ run, name }) => {
-        const line = text("span", name, run ? "l-tip-run" : "l-tip-other");
-        return line;
-      });
-      if (!who.length && card.fill < 0.02) who.push(text("span", ladder.say("strip.free"), "l-tip-other"));
-      if (card.wrong) who.unshift(text("span", card.wrong, "l-tip-wrong"));
-      const run = card.holders.find((holder) => holder.run)?.run;
-      if (run) node.dataset.ladderOpen = "runs", node.dataset.run = run;
-      else node.dataset.ladderOpen = "machine";
-      node.setAttribute("aria-label", `${card.title}, ${card.facts.map((f) => f.join(" ")).join(", ")}`
-        + (who.length ? `, ${who.map((n) => n.textContent).join(", ")}` : ""));
-      node.append(tip(card.title, card.facts, who));
-      fresh.append(node);
-    }
-    if (!data.cards.length) {
-      const none = text("span", ladder.say("strip.no_cards"), "l-meter-none");
-      none.title = ladder.say("strip.no_cards_hint");
-      fresh.append(none);
-    }
-    const cpu = meter("host", ladder.say("strip.cpu"), data.cpu.fill, 0.5, "");
-    cpu.append(tip(ladder.say("strip.cpu"), [[ladder.say("strip.load"), data.cpu.text]]));
-    const ram = meter("host", ladder.say("strip.ram"), data.ram.fill, 0.5, data.ram.wrong);
-    ram.append(tip(ladder.say("strip.ram"), [[data.ram.wrong || ladder.say("strip.ram"), data.ram.text]]));
-    for (const node of [cpu, ram]) node.dataset.ladderOpen = "machine";
-    fresh.append(cpu, ram);
-    children(element, fresh);
-    element.dataset.cards = data.cards.length;
-  };
 
   // ---- start ----------------------------------------------------------------------------------
 
@@ -432,18 +250,13 @@
   document.addEventListener("DOMContentLoaded", () => {
     themeButton();
     mark();
-    const strip = $("#ladder-strip");
-    if (strip) {
-      Object.assign(strip.dataset, { ladderLive: "machine", every: "2", show: "strip" });
-      adopt(strip);
-    }
     setInterval(times, 5000);
     setTimeout(() => {
       const opening = $("#ladder-opening p");
       if (opening) opening.textContent = ladder.say("shell.slow");
     }, 8000);
     const watch = () => {
-      for (const element of $$("[data-ladder-live]")) adopt(element);
+      for (const element of $$("[data-ladder-live]")) ladder.adopt(element);
       for (const button of $$("[data-ladder-copy]:not([aria-label])")) {
         button.title = ladder.say("shell.copy");
         button.setAttribute("aria-label", button.title);

@@ -15,11 +15,14 @@
   const { ladder } = window;
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const REFUSED_MS = 20_000; // a vote that failed tells nothing here
   let name = "";
   let eyes = false; // names and results are shown although votes are still to come
   let all = false; // the table holds every comparison
   let room = ""; // the comparison that is voted on
-  let waits = false;
+  let looks = 0;
+  let waits = false; // a vote is on its way
+  let waiting = 0;
 
   const view = () => $("#quality-view");
 
@@ -38,9 +41,13 @@
   }
 
   async function look() {
-    const place = $("[data-room]", view());
-    const answer = await ladder.get("quality/pair", { name: room });
+    const asked = room;
+    const turn = looks += 1;
+    const answer = await ladder.get("quality/pair", { name: asked });
+    if (turn !== looks || asked !== room) return; // left meanwhile, or asked again
+    clearTimeout(waiting);
     waits = false;
+    const place = $("[data-room]", view());
     place.innerHTML = answer.html;
     if ($(".l-room-text", place)) $(".l-room", place).scrollIntoView({ block: "start" });
   }
@@ -103,8 +110,10 @@
     }
     if (room && hit('[data-room] [data-act="vote"], [data-room] [data-act="undo"]')) {
       if (waits) event.stopPropagation(); // one vote for a pair
-      waits = true;
-      setTimeout(() => (waits = false), 4000);
+      else {
+        waits = true;
+        waiting = setTimeout(() => (waits = false), REFUSED_MS);
+      }
     }
     const line = hit("[data-line-add]");
     if (line) toggle(line);

@@ -48,10 +48,12 @@
   };
 
   const search = async (state, run, wanted) => {
+    const turn = state.turn = (state.turn ?? 0) + 1; // of two searches the later one counts
     const hits = state.frame.querySelector(".l-log-hits");
     if (!wanted) { hits.hidden = true; hits.replaceChildren(); return; }
     const url = `/ladder/run/${run}/search?q=${encodeURIComponent(wanted)}`;
     const answer = await (await fetch(url)).json();
+    if (turn !== state.turn) return;
     const rows = (answer.hits || []).map(([number, text]) => {
       const row = line(text);
       row.prepend(Object.assign(document.createElement("i"), { textContent: number }));

@@ -12,6 +12,7 @@
   const $ = (selector, within = document) => within.querySelector(selector);
   const $$ = (selector, within = document) => [...within.querySelectorAll(selector)];
   let open = { study: "", name: "" };
+  let asked = ""; // the study that the form was told to show
 
   const work = () => $("#study-work [data-work]");
 
@@ -19,7 +20,9 @@
   function fill() {
     const form = work();
     if (!form || !open.study || !form.dataset.engine) return; // ladder:formed comes back here
-    if (form.dataset.recipe === open.study) return;
+    if (form.dataset.recipe === open.study) return void (asked = "");
+    if (asked === open.study && form.getAttribute("aria-busy") === "true") return; // on its way
+    asked = open.study;
     const detail = { engine: "study", settings: {}, recipe: open.study };
     form.dispatchEvent(new CustomEvent("ladder:fill", { detail }));
   }

@@ -1,226 +1,29 @@
-// The curves of a training: small plots that share one step axis, drawn from plain values.
+// The curves of a training on the page: small plots that share one step axis (curves.js draws them).
 //
 //   <section class="l-curves" data-ladder-live="run/ID/series" data-show="training" data-run="ID">
 //
 // Smoothing and log scale are kept in the browser, a zoom (drag; double click undoes it) and the
 // runs laid over this one are kept per run while the page is open, so updates change neither.
-// ladder.curves.smooth and .ticks are plain functions, for tests.
 (() => {
   const { ladder } = window;
+  const { HEIGHT, EDGE, COLOURS, nearest, tell, panels, titled, scales, drawing, escaped } = ladder.curves;
   const $ = (selector, within) => within.querySelector(selector);
   const $$ = (selector, within) => [...within.querySelectorAll(selector)];
-  const HEIGHT = 168;
-  const EDGE = { left: 46, right: 14, top: 8, bottom: 20 };
-  const COLOURS = 6;
-  const TOGETHER = { eval_loss: "loss", "rewards/rejected": "rewards/chosen" };
-  const RAW = new Set(["lr", "eval_loss"]);
-  const FIRST = ["loss", "grad_norm", "lr", "throughput", "samples_per_s", "accuracy"];
   const states = new Map();
 
   const kept = (key, otherwise) => JSON.parse(localStorage.getItem(key) ?? "null") ?? otherwise;
   const keep = (key, value) => localStorage.setItem(key, JSON.stringify(value));
-
-  // ---- figures --------------------------------------------------------------------------------
-
-  // Exponential moving average whose beginning is not pulled towards zero.
-  function smooth(values, weight) {
-    if (!weight) return values;
-    let mean = 0;
-    let part = 1;
-    return values.map((value) => {
-      mean = mean * weight + (1 - weight) * value;
-      part *= weight;
-      return mean / (1 - part);
-    });
-  }
-
-  function ticks(low, high, count) {
-    const rough = (high - low) / Math.max(1, count);
-    if (!(rough > 0) || !Number.isFinite(rough)) return [low];
-    const size = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((n) => n * size).find((n) => n >= rough * 0.999);
-    const found = [];
-    for (let n = Math.ceil(low / step - 1e-9); n * step <= high + step * 1e-9; n++) {
-      found.push(Number((n * step).toPrecision(12)));
-    }
-    return found;
-  }
-
-  // Powers of ten; between them 2 and 5 where there are fewer than two.
-  function logTicks(low, high) {
-    const found = [];
-    for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++) {
-      for (const n of [1, 2, 5]) found.push(n * 10 ** e);
-    }
-    const inside = found.filter((n) => n >= low && n <= high);
-    const tens = inside.filter((n) => /^1(\.0+)?e/.test(n.toExponential()));
-    return tens.length >= 2 ? tens : inside.length ? inside : [low, high];
-  }
-
-  function tell(value) {
-    if (value === undefined || value === null || Number.isNaN(value)) return "–";
-    const size = Math.abs(value);
-    if (size && (size < 1e-3 || size >= 1e6)) return value.toExponential(2).replace("e+", "e").replace(/\.?0+e/, "e");
-    if (size >= 1000) return Math.round(value).toLocaleString("en-US");
-    return String(Number(value.toPrecision(4)));
-  }
-
-  function nearest(steps, step) {
-    let low = 0;
-    let high = steps.length - 1;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (steps[middle] < step) low = middle;
-      else high = middle;
-    }
-    return Math.abs(steps[low] - step) <= Math.abs(steps[high] - step) ? low : high;
-  }
-
-  // ---- what is drawn --------------------------------------------------------------------------
 
   function stateOf(run) {
     if (!states.has(run)) states.set(run, { run, also: [], zoom: null, runs: [], drawn: new Map() });
     return states.get(run);
   }
 
-  // [{title, lines: [{name, label, colour, dashed, x, y, sx, sy}]}], the important ones first
-  function panels(state, weight) {
-    const found = new Map();
-    state.runs.forEach((run, number) => {
-      for (const [name, curve] of Object.entries(run.curves)) {
-        const home = TOGETHER[name] ?? name;
-        if (!found.has(home)) found.set(home, []);
-        const second = home !== name;
-        const raw = RAW.has(name) || !weight;
-        found.get(home).push({
-          name, run, second,
-          colour: state.runs.length > 1 ? number % COLOURS : second ? 1 : 0,
-          x: curve.x, y: curve.y,
-          sx: raw ? null : curve.mx ?? curve.x,
-          sy: raw ? null : smooth(curve.my ?? curve.y, weight),
-        });
-      }
-    });
-    const rank = (name) => (FIRST.indexOf(name) + 1 || FIRST.length + 1);
-    return [...found].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1));
-  }
-
-  const titled = (name) => {
-    const key = `train.curve.${name.replace("/", "_")}`;
-    return window.ladder_words?.[key] ? ladder.say(key) : name;
-  };
-
-  function scales(lines, state, log, width) {
-    const all = (pick) => lines.flatMap((line) => pick(line));
-    const x0 = state.zoom?.[0] ?? Math.min(...all((l) => [l.x[0] ?? Infinity]));
-    const x1 = state.zoom?.[1] ?? Math.max(...all((l) => [l.x.at(-1) ?? -Infinity]));
-    let low = Infinity;
-    let high = -Infinity;
-    for (const line of lines) {
-      for (let i = 0; i < line.x.length; i++) {
-        const value = line.y[i];
-        if (line.x[i] < x0 || line.x[i] > x1 || (log && value <= 0)) continue;
-        if (value < low) low = value;
-        if (value > high) high = value;
-      }
-    }
-    if (!(low <= high)) [low, high] = log ? [0.1, 1] : [0, 1];
-    if (low === high) {
-      const room = Math.abs(low) * 0.05 || 0.5;
-      [low, high] = log ? [low / 1.2, high * 1.2] : [low - room, high + room];
-    } else if (!log) {
-      const room = (high - low) * 0.05;
-      low = low >= 0 ? Math.max(0, low - room) : low - room;
-      high += room;
-    }
-    const wide = width - EDGE.left - EDGE.right;
-    const tall = HEIGHT - EDGE.top - EDGE.bottom;
-    const span = x1 - x0 || 1;
-    const [a, b] = log ? [Math.log10(low), Math.log10(high)] : [low, high];
-    return {
-      x0, x1, low, high, wide, log,
-      x: (step) => EDGE.left + ((step - x0) / span) * wide,
-      step: (px) => x0 + ((px - EDGE.left) / wide) * span,
-      y: (value) => EDGE.top + (1 - ((log ? Math.log10(Math.max(value, 1e-300)) : value) - a) / (b - a || 1)) * tall,
-    };
-  }
-
-  function path(xs, ys, at) {
-    const points = [];
-    for (let i = 0; i < xs.length; i++) {
-      if (at.log && ys[i] <= 0) continue;
-      points.push(`${at.x(xs[i]).toFixed(1)},${at.y(ys[i]).toFixed(1)}`);
-    }
-    return points.join(" ");
-  }
-
-  function drawing(lines, at, width, clip) {
-    const parts = [`<defs><clipPath id="${clip}"><rect x="${EDGE.left}" y="0" width="${at.wide}" height="${HEIGHT - EDGE.bottom + 3}"/></clipPath></defs>`];
-    for (const value of at.log ? logTicks(at.low, at.high) : ticks(at.low, at.high, 4)) {
-      const y = at.y(value).toFixed(1);
-      parts.push(`<line class="l-grid-line" x1="${EDGE.left}" x2="${width - EDGE.right}" y1="${y}" y2="${y}"/>`
-        + `<text class="l-tick" x="${EDGE.left - 6}" y="${y}" dy="3.5" text-anchor="end">${tell(value)}</text>`);
-    }
-    for (const step of ticks(at.x0, at.x1, Math.max(2, Math.floor(width / 64)))) {
-      if (!Number.isInteger(step)) continue;
-      parts.push(`<text class="l-tick" x="${at.x(step).toFixed(1)}" y="${HEIGHT - 5}" text-anchor="middle">${tell(step)}</text>`);
-    }
-    parts.push(`<g clip-path="url(#${clip})">`);
-    for (const line of lines) {
-      const kind = `l-c${line.colour}${line.second ? " l-dash" : ""}`;
-      const faint = line.sy ? " l-faint-line" : "";
-      parts.push(`<polyline class="${kind}${faint}" points="${path(line.x, line.y, at)}"/>`);
-      if (line.sy) parts.push(`<polyline class="${kind}" points="${path(line.sx, line.sy, at)}"/>`);
-      if (line.second && line.x.length <= 40) {
-        for (let i = 0; i < line.x.length; i++) {
-          if (at.log && line.y[i] <= 0) continue;
-          parts.push(`<circle class="l-c${line.colour}" r="2.6" cx="${at.x(line.x[i]).toFixed(1)}" cy="${at.y(line.y[i]).toFixed(1)}"/>`);
-        }
-      } else if (line.x.length === 1) {
-        parts.push(`<circle class="l-c${line.colour}" r="3" cx="${at.x(line.x[0]).toFixed(1)}" cy="${at.y(line.y[0]).toFixed(1)}"/>`);
-      }
-    }
-    parts.push(`</g>${labels(lines, at, width)}<g class="l-hover"></g><rect class="l-drag" y="${EDGE.top}" height="${HEIGHT - EDGE.top - EDGE.bottom}" width="0" hidden/>`);
-    return parts.join("");
-  }
-
-  // Names at the lines' ends, where there is more than one line; kept apart from each other.
-  function labels(lines, at, width) {
-    if (lines.length < 2) return "";
-    const found = lines.filter((line) => line.x.length).map((line) => {
-      const xs = line.sx ?? line.x;
-      const ys = line.sy ?? line.y;
-      let end = nearest(xs, at.x1);
-      if (xs[end] > at.x1 && end) end -= 1;
-      const several = lines.some((other) => other.run !== line.run);
-      const kind = line.name.replace(/^.*[/_]/, "");
-      const pair = lines.some((other) => other.run === line.run && other !== line);
-      const name = [several ? line.run.name : "", line.second ? ladder.say("train.eval") : several || !pair ? "" : kind];
-      const text = name.filter(Boolean).join(" ");
-      return { text: text.length > 18 ? `${text.slice(0, 17)}…` : text, colour: line.colour, y: at.y(ys[end]), x: at.x(xs[end]) };
-    }).sort((a, b) => a.y - b.y);
-    let floor = EDGE.top + 4;
-    for (const one of found) {
-      one.y = Math.max(one.y - 5, floor);
-      floor = one.y + 12;
-    }
-    const over = floor - 12 - (HEIGHT - EDGE.bottom - 2);
-    return found.map((one) => {
-      const y = over > 0 ? one.y - over : one.y;
-      const x = Math.min(one.x, width - EDGE.right) - 2;
-      return `<text class="l-line-name l-c${one.colour}" x="${x.toFixed(1)}" y="${y.toFixed(1)}" text-anchor="end">${escaped(one.text)}</text>`;
-    }).join("");
-  }
-
-  const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
-
-  // ---- putting it on the page -----------------------------------------------------------------
-
   function draw(element, state) {
     const weight = kept("ladder_smoothing", 0.6);
     const log = kept("ladder_log_scale", false);
     const grid = $(".l-curve-grid", element);
-    const found = panels(state, weight);
+    const found = panels(state.runs, weight);
     element.classList.toggle("l-has-curves", found.length > 0);
     settings(element, state, weight, log);
     found.forEach(([name, lines], number) => {
@@ -236,7 +39,7 @@
       $("b", figure).textContent = titled(name);
       const svg = $("svg", figure);
       const width = Math.max(200, Math.round(figure.clientWidth || 320));
-      const at = scales(lines, state, log && lines.some((l) => l.y.some((v) => v > 0)), width);
+      const at = scales(lines, state.zoom, log && lines.some((l) => l.y.some((v) => v > 0)), width);
       svg.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       svg.setAttribute("width", width);
       if (!state.dragging) svg.innerHTML = drawing(lines, at, width, `c-${state.run}-${number}`);
@@ -391,70 +194,4 @@
     element.dataset.version = answer.version;
     draw(element, state);
   };
-  ladder.curves = { smooth, ticks, logTicks, nearest, tell };
-
-  // ---- a LLaMA-Factory YAML becomes the form --------------------------------------------------
-
-  document.addEventListener("change", async (event) => {
-    const chooser = event.target.closest?.("[data-yaml-file]");
-    if (!chooser?.files.length) return;
-    const box = chooser.closest("[data-yaml]");
-    $("textarea", box).value = await chooser.files[0].text();
-    chooser.value = "";
-    read(box);
-  });
-  document.addEventListener("click", (event) => {
-    const go = event.target.closest?.("[data-yaml-go]");
-    if (go) read(go.closest("[data-yaml]"));
-  });
-
-  async function read(box) {
-    const told = $("[data-yaml-told]", box);
-    const body = $("textarea", box).value;
-    if (!body.trim()) return;
-    let answer;
-    try {
-      const place = new URL("ladder/train/yaml", document.baseURI);
-      answer = await (await fetch(place, { method: "POST", body, headers: { "content-type": "text/yaml" } })).json();
-    } catch {
-      answer = { error: ladder.say("shell.offline") };
-    }
-    if (answer.error) {
-      told.innerHTML = `<p class="l-note l-tone-bad"><span>${escaped(answer.error)} ${escaped(answer.hint ?? "")}</span></p>`;
-      return;
-    }
-    told.innerHTML = answer.html;
-    const work = box.closest("[data-work]");
-    work.dispatchEvent(new CustomEvent("ladder:fill", { detail: answer.ask }));
-  }
-
-  // ---- names in a field, put in and taken out by buttons --------------------------------------
-
-  const names = (input) => input.value.split(",").map((word) => word.trim()).filter(Boolean);
-  function press(field) {
-    const input = $("input", field);
-    for (const chip of $$("[data-toggle-word]", field)) {
-      chip.setAttribute("aria-pressed", names(input).includes(chip.dataset.toggleWord));
-    }
-  }
-  document.addEventListener("click", (event) => {
-    const chip = event.target.closest?.("[data-toggle-word]");
-    if (!chip) return;
-    const field = chip.closest(".l-field");
-    const input = $("input", field);
-    const word = chip.dataset.toggleWord;
-    const now = names(input);
-    input.value = (now.includes(word) ? now.filter((one) => one !== word) : [...now, word]).join(",");
-    // these are the studio's own data sets; a folder of somebody's own does not have them
-    const folder = $('.l-field[data-name="dataset_dir"] input', field.closest("[data-form]"));
-    if (folder) folder.value = JSON.parse(folder.closest(".l-field").dataset.default) ?? "";
-    input.dispatchEvent(new Event("input", { bubbles: true }));
-  });
-  document.addEventListener("input", (event) => {
-    const field = event.target.closest?.(".l-field");
-    if (field && $("[data-toggle-word]", field)) press(field);
-  });
-  document.addEventListener("ladder:formed", ({ target }) => {
-    for (const field of $$(".l-field", target)) if ($("[data-toggle-word]", field)) press(field);
-  });
 })();

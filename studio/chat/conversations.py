@@ -24,7 +24,6 @@ from studio.chat.transcript import (
     Message,
     around,
     line,
-    parse,
     read_head,
     read_messages,
     shorten,
@@ -34,6 +33,7 @@ from studio.chat.transcript import (
 )
 from studio.core.errors import NotFound, StudioError
 from studio.core.ids import is_id, new_id
+from studio.jobs.rundir import parse_rows
 
 LOCAL = "local"
 """Owner of conversations when nobody has to log in."""
@@ -214,7 +214,7 @@ class Conversations:
             lower = text.lower()
             if not all(word in lower for word in raw):
                 continue
-            texts = [text_of(m) for m in parse(text.splitlines())[1:]]
+            texts = [text_of(m) for m in parse_rows(text.splitlines())[1:]]
             snippet = next((s for s in (around(t, needle) for t in texts) if s), "")
             if snippet or needle in head.title.lower():
                 found.append(Hit(head, snippet))

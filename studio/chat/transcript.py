@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import DiskFull, StudioError
+from studio.jobs.rundir import parse_rows
 
 Message = dict[str, Any]
 
@@ -61,23 +62,10 @@ def line(row: dict[str, Any]) -> str:
     return text.encode("utf-8", "replace").decode() + "\n"
 
 
-def parse(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the rows that can be read."""
-    rows = []
-    for line in lines:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(row, dict):
-            rows.append(row)
-    return rows
-
-
 def read_head(path: Path) -> dict[str, Any]:
     """Return the first line; a file whose head is unreadable still has its messages."""
     with open(path, encoding="utf-8", errors="replace") as file:
-        rows = parse([file.readline()])
+        rows = parse_rows([file.readline()])
     head = rows[0] if rows and "role" not in rows[0] else {}
     return {"id": path.stem, **head}
 
@@ -85,7 +73,7 @@ def read_head(path: Path) -> dict[str, Any]:
 def read_messages(path: Path) -> list[Message]:
     """Return the messages of a file; raise FileNotFoundError."""
     with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
-        rows = parse(file)
+        rows = parse_rows(file)
     return [row for row in rows if "role" in row]
 
 

@@ -6,6 +6,7 @@ import importlib
 import logging
 import pkgutil
 from importlib.metadata import entry_points
+from inspect import isabstract
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +41,10 @@ def load_plugins(package: str, attribute: str, group: str) -> list[Any]:
 
 
 def load_subclasses(package: str, base: type, group: str) -> list[type]:
-    """Return the classes defined in `package`'s modules that derive from `base`, then others'."""
+    """Return the whole classes in `package`'s modules that derive from `base`, then others'.
+
+    What several of them share may stand in an abstract class, which is left out.
+    """
     own = [
         value
         for module in modules(package)
@@ -49,5 +53,6 @@ def load_subclasses(package: str, base: type, group: str) -> list[type]:
         and issubclass(value, base)
         and value is not base
         and value.__module__ == module.__name__
+        and not isabstract(value)
     ]
     return own + extensions(group)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from studio.core.errors import NotFound, RecipeInvalid
+from studio.core.plain_yaml import NotPlain, read_plain
 from studio.core.settings import ROOT
 
 M = TypeVar("M", bound=BaseModel)
@@ -200,10 +201,22 @@ def did_you_mean(wrong: str, known: list[str]) -> str:
 
 
 def _parse(text: str, path: Path) -> Any:
+    try:
+        return copy.deepcopy(_plain(text))  # the caller may change what it gets
+    except NotPlain:
+        return _parse_slowly(text, path)
+
+
+@lru_cache(maxsize=512)
+def _plain(text: str) -> Any:
+    return read_plain(text)
+
+
+def _parse_slowly(text: str, path: Path) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError  # heavy: not for the first page
 
     try:
-        return copy.deepcopy(_tree(text))  # the caller may change what it gets
+        return copy.deepcopy(_tree(text))
     except MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RecipeInvalid(
@@ -216,7 +229,7 @@ def _parse(text: str, path: Path) -> Any:
 
 @lru_cache(maxsize=512)
 def _tree(text: str) -> Any:
-    from ruamel.yaml import YAML  # heavy, and not needed to show the first page
+    from ruamel.yaml import YAML  # heavy, and needed only for what is not plain
 
     return YAML(typ="safe", pure=True).load(text)
 

@@ -47,6 +47,33 @@ def check_whole_model(model: str, root: Path) -> None:
     check_model_dir(model, root)
 
 
+def by_name(entries: Sequence[str]) -> dict[str, str]:
+    """Return the folder or hub id of every adapter, which a setting lists as `name=folder`."""
+    pairs = (entry.partition("=") for entry in entries)
+    return {name.strip(): path.strip() for name, _, path in pairs}
+
+
+def check_names(setting: str, entries: Sequence[str], model: str) -> None:
+    """Raise RecipeInvalid unless every entry is `name=folder` and no name is taken.
+
+    `model` is what the server calls the model itself: clients ask for all of them alike.
+    """
+    names = [model]
+    for entry in entries:
+        name, _, path = (part.strip() for part in entry.partition("="))
+        if not (name and path):
+            raise RecipeInvalid(
+                f"{setting}: {entry} is not of the form name=folder.",
+                hint="Example: law=/data/law-lora",
+            )
+        if name in names:
+            raise RecipeInvalid(
+                f"{setting}: the name {name} is used twice.",
+                hint="Each adapter, and the model itself, needs a name of its own.",
+            )
+        names.append(name)
+
+
 def check_adapter(
     name: str,
     path: str,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from studio.core.errors import RecipeInvalid
 from studio.engines.engine import EngineConfig, knob, resolve_path
+from studio.engines.shared_fields import asked_api_key_field, base_url_field, is_address
 
 Length = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
@@ -30,12 +30,7 @@ Table = Annotated[dict[str, Any], BeforeValidator(_table)]
 class LoadConfig(EngineConfig):
     """Whom to ask, how many at once, how long, how often; what an answer may take."""
 
-    base_url: str = knob(
-        title="Server",
-        help="Address of the server up to /v1, such as http://127.0.0.1:8000/v1.",
-        zh=("服务地址", "服务地址，写到 /v1，例如 http://127.0.0.1:8000/v1。"),
-        min_length=1,
-    )
+    base_url: str = base_url_field(min_length=1)
     model: str = knob(
         "",
         title="Model",
@@ -53,14 +48,7 @@ class LoadConfig(EngineConfig):
             "留空则用服务给出的目录，再不行就用模型名。",
         ),
     )
-    api_key: str = knob(
-        "",
-        title="API key",
-        help="The server's key. Empty: none.",
-        zh=("API key", "服务的 API key。没有就留空。"),
-        group="server",
-        repr=False,
-    )
+    api_key: str = asked_api_key_field()
     input_len: list[Length] = knob(
         [512],
         title="Prompt lengths",
@@ -224,8 +212,7 @@ class LoadConfig(EngineConfig):
 
     @model_validator(mode="after")
     def _one_kind_of_pressure(self) -> Self:
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not is_address(self.base_url):
             raise RecipeInvalid(
                 f"base_url = {self.base_url!r} is not the address of a server.",
                 hint="Write it like http://127.0.0.1:8000/v1.",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from studio.core.errors import RecipeInvalid
 from studio.core.recipes import did_you_mean
-from studio.engines.engine import EngineConfig
+from studio.engines.engine import EngineConfig, resolve_path
 
 INFO = "dataset_info.json"
 
@@ -20,6 +20,12 @@ def with_own_data(config: Config, home: Path) -> Config:
     if getattr(config, "dataset_dir"):  # noqa: B009 - only configs that have it come here
         return config
     return config.model_copy(update={"dataset_dir": str(home / "data")})
+
+
+def check_own_datasets(names: str, dataset_dir: str, root: Path) -> None:
+    """Check names against a recipe's own folder; those of the studio are its own business."""
+    if dataset_dir:
+        check_datasets(names, Path(resolve_path(dataset_dir, str(root))))
 
 
 def check_datasets(names: str, folder: Path) -> None:

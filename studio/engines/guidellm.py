@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
-from studio.core.spec import Command, Placement, Resources, StopStep
+from studio.core.spec import StopStep
 from studio.engines.bench_fields import LoadConfig, check_prompts
-from studio.engines.bench_run import curves, figures, progress, sweep_command
-from studio.engines.engine import Engine, Figure, Point, Progress, knob
+from studio.engines.engine import knob
+from studio.engines.load_engine import LoadEngine
 from studio.envs.catalog import GUIDELLM
-from studio.jobs.rundir import RunDir
 
 
 class GuidellmConfig(LoadConfig):
@@ -71,7 +69,7 @@ class GuidellmConfig(LoadConfig):
     )
 
 
-class Guidellm(Engine[GuidellmConfig]):
+class Guidellm(LoadEngine[GuidellmConfig]):
     """`workers/bench_sweep.py` in GuideLLM's environment: `guidellm run` for every point."""
 
     id = "guidellm"
@@ -79,31 +77,11 @@ class Guidellm(Engine[GuidellmConfig]):
     env = GUIDELLM
     Config = GuidellmConfig
 
-    def command(self, config: GuidellmConfig, place: Placement) -> Command:
-        """Return `python bench_sweep.py sweep.json`; the settings lie beside the run."""
-        return sweep_command(self.id, config, place)
-
     def check(self, config: GuidellmConfig, root: Path) -> None:
         """Refuse a file of prompts that is missing or is none."""
         if config.dataset == "custom":
             check_prompts(config.dataset_path, config.dataset, root)
 
-    def resources(self, config: GuidellmConfig, has_gpu: bool) -> Resources:
-        """No card: it only asks."""
-        return Resources()
-
     def stop(self, config: GuidellmConfig) -> tuple[StopStep, ...]:
         """The point under way is dropped; those that are done stay."""
         return (StopStep(signal="SIGTERM", to="root", grace_s=20, label="terminate"),)
-
-    def progress(self, run: RunDir) -> Progress | None:
-        """Return the points done, and the seconds left."""
-        return progress(run)
-
-    def points(self, run: RunDir) -> Iterable[Point]:
-        """Yield throughput and latency against the load, for each pair of lengths."""
-        return curves(run)
-
-    def results(self, run: RunDir) -> dict[str, Figure]:
-        """Return the figures of every condition, over its repeats."""
-        return figures(run)

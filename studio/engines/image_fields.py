@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BeforeValidator, field_validator
 
 from studio.core.errors import RecipeInvalid
 from studio.engines.engine import ServerConfig, knob
+from studio.engines.shared_fields import as_number
 
 MODEL = "Qwen/Qwen-Image-Edit-2511"
 MEGAPIXEL = 1024 * 1024
@@ -35,11 +36,6 @@ def style_of(text: str) -> Style:
             hint="For example: ink=/loras/ink.safetensors@0.8",
         )
     return Style(name.strip(), path.strip(), number)
-
-
-def _number(value: Any) -> Any:
-    """Take "4" for 4: a list of choices in a form sends words."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
 
 
 class ModelFields(ServerConfig):
@@ -220,7 +216,7 @@ class SpeedFields(MemoryFields):
         ),
         group="speed",
     )
-    lightning_steps: Annotated[Literal[4, 8], BeforeValidator(_number)] = knob(
+    lightning_steps: Annotated[Literal[4, 8], BeforeValidator(as_number)] = knob(
         4,
         title="Lightning steps",
         help="The number the LoRA was made for.",

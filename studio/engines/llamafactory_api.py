@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import model_validator
 
 from studio.core.errors import EnvMissing, RecipeInvalid
 from studio.core.spec import (
@@ -28,25 +28,16 @@ from studio.engines.engine import (
     resolve_path,
     to_yaml,
 )
+from studio.engines.shared_fields import Bits, model_field, template_field, trust_remote_code_field
 from studio.engines.templates import check_template
 from studio.envs.catalog import LLAMAFACTORY
 from studio.envs.packages import package_version
 
 
-def _number(value: Any) -> Any:
-    """Take "4" for 4: a list of choices in a form sends words."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
 class LlamaFactoryApiConfig(ServerConfig):
     """Settings of the API server; names are those of LLaMA-Factory's YAML."""
 
-    model_name_or_path: str = knob(
-        title="Model",
-        help="A model folder, or a hub id such as Qwen/Qwen2.5-7B-Instruct.",
-        zh=("模型", "模型目录，或 hub 上的名字，例如 Qwen/Qwen2.5-7B-Instruct。"),
-        min_length=1,
-    )
+    model_name_or_path: str = model_field()
     adapter_name_or_path: str = knob(
         "",
         title="Adapters",
@@ -54,11 +45,7 @@ class LlamaFactoryApiConfig(ServerConfig):
         "are merged in that order. Empty: the model alone.",
         zh=("适配器", "要挂到模型上的 LoRA 目录；多个用逗号分隔，按顺序合并。留空则只用原模型。"),
     )
-    template: str = knob(
-        title="Template",
-        help="How a conversation becomes a prompt. The wrong one makes the model talk nonsense.",
-        zh=("对话模板", "对话如何拼成提示词。选错模板，模型会答非所问。"),
-    )
+    template: str = template_field()
     infer_backend: Literal["huggingface", "vllm", "sglang"] = knob(
         "huggingface",
         title="Back end",
@@ -102,7 +89,7 @@ class LlamaFactoryApiConfig(ServerConfig):
         zh=("更多 vLLM 设置（JSON）", '其他 vLLM 设置，例如 {"max_num_seqs": 32}。'),
         group="memory",
     )
-    quantization_bit: Annotated[Literal[4, 8] | None, BeforeValidator(_number)] = knob(
+    quantization_bit: Bits = knob(
         None,
         title="Quantize while loading (bits)",
         help="bitsandbytes, huggingface only: 8 bits take about 1/2 of the memory of bfloat16, "
@@ -140,13 +127,7 @@ class LlamaFactoryApiConfig(ServerConfig):
         zh=("对外名称", "客户端请求时使用的模型名。留空则用目录名。"),
         group="server",
     )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="server",
-    )
+    trust_remote_code: bool = trust_remote_code_field("server")
 
     @property
     def adapters(self) -> list[str]:

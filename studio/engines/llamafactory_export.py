@@ -22,6 +22,7 @@ from studio.engines.engine import (
     resolve_path,
     to_yaml,
 )
+from studio.engines.shared_fields import trust_remote_code_field
 from studio.engines.templates import check_template
 from studio.engines.weights import stored, weights_bytes
 from studio.envs.catalog import LLAMAFACTORY
@@ -105,13 +106,7 @@ class LlamaFactoryExportConfig(EngineConfig):
         zh=("不核对基座名称", "适配器记录的基座名称不同也照样合并：同一份权重换了位置时用。"),
         group="expert",
     )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="expert",
-    )
+    trust_remote_code: bool = trust_remote_code_field("expert")
 
     @property
     def adapters(self) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.core.spec import Command, Placement, Resources, StopStep
-from studio.engines.dataset_names import check_datasets, with_own_data
+from studio.engines.dataset_names import check_own_datasets, with_own_data
 from studio.engines.engine import (
     Engine,
     EngineConfig,
@@ -17,6 +17,7 @@ from studio.engines.engine import (
     knob,
     resolve_path,
 )
+from studio.engines.shared_fields import dataset_dir_field
 from studio.engines.templates import check_template
 from studio.envs.catalog import LLAMAFACTORY
 from studio.jobs.rundir import RunDir, read_rows
@@ -45,13 +46,7 @@ class LlamaFactoryLengthsConfig(EngineConfig):
         zh=("数据集", "dataset_info.json 里的名字，用逗号分隔。"),
         min_length=1,
     )
-    dataset_dir: str = knob(
-        "",
-        title="Data folder",
-        help="A folder with a dataset_info.json of your own. Empty: the studio's data sets.",
-        zh=("数据目录", "自己的 dataset_info.json 所在目录。留空则使用“数据”页里的数据集。"),
-        group="data",
-    )
+    dataset_dir: str = dataset_dir_field()
     cutoff_len: int = knob(
         2048,
         title="Length limit",
@@ -110,8 +105,7 @@ class LlamaFactoryLengths(Engine[LlamaFactoryLengthsConfig]):
         """Refuse a missing model, a wrong template and unknown data sets."""
         check_model_dir(config.model_name_or_path, root, weights=False)
         check_template(config.template, config.model_name_or_path, root)
-        if config.dataset_dir:
-            check_datasets(config.dataset, Path(resolve_path(config.dataset_dir, str(root))))
+        check_own_datasets(config.dataset, config.dataset_dir, root)
 
     def resources(self, config: LlamaFactoryLengthsConfig, has_gpu: bool) -> Resources:
         """No card: tokenizers run on the CPU."""

@@ -11,7 +11,7 @@ from studio.core.spec import Command, Interpreter, Placement, Resources, StopSte
 from studio.engines.adapters import check_adapter
 from studio.engines.bars import last_bar
 from studio.engines.bases import check_base
-from studio.engines.dataset_names import check_datasets, with_own_data
+from studio.engines.dataset_names import check_own_datasets, with_own_data
 from studio.engines.engine import (
     Engine,
     EngineConfig,
@@ -23,6 +23,7 @@ from studio.engines.engine import (
     resolve_path,
     to_yaml,
 )
+from studio.engines.shared_fields import any_base_field, dataset_dir_field, model_field
 from studio.engines.templates import check_template
 from studio.envs.catalog import LLAMAFACTORY
 from studio.envs.packages import package_version
@@ -38,12 +39,7 @@ SCORERS = ("jieba", "nltk", "rouge-chinese")
 class LlamaFactoryPredictConfig(EngineConfig):
     """Settings of an evaluation; names are those of LLaMA-Factory's YAML, `mode` is our own."""
 
-    model_name_or_path: str = knob(
-        title="Model",
-        help="A model folder, or a hub id such as Qwen/Qwen2.5-7B-Instruct.",
-        zh=("模型", "模型目录，或 hub 上的名字，例如 Qwen/Qwen2.5-7B-Instruct。"),
-        min_length=1,
-    )
+    model_name_or_path: str = model_field()
     adapter_name_or_path: str = knob(
         "",
         title="Adapter",
@@ -62,13 +58,7 @@ class LlamaFactoryPredictConfig(EngineConfig):
         zh=("评估数据集", "dataset_info.json 里的名字，用逗号分隔。要用训练没见过的数据。"),
         min_length=1,
     )
-    dataset_dir: str = knob(
-        "",
-        title="Data folder",
-        help="A folder with a dataset_info.json of your own. Empty: the studio's data sets.",
-        zh=("数据目录", "自己的 dataset_info.json 所在目录。留空则使用“数据”页里的数据集。"),
-        group="data",
-    )
+    dataset_dir: str = dataset_dir_field()
     mode: Literal["generate", "loss"] = knob(
         "generate",
         title="What is measured",
@@ -135,13 +125,7 @@ class LlamaFactoryPredictConfig(EngineConfig):
         zh=("用 CPU", "不用显卡评估，只适合很小的模型。"),
         group="precision",
     )
-    any_base: bool = knob(
-        False,
-        title="Trust the base",
-        help="Takes the adapter although it names another base: the same weights elsewhere.",
-        zh=("不核对基座名称", "适配器记录的基座名称不同也照样使用：同一份权重换了位置时用。"),
-        group="expert",
-    )
+    any_base: bool = any_base_field()
     seed: int = knob(
         42,
         title="Seed",
@@ -183,8 +167,7 @@ class LlamaFactoryPredict(Engine[LlamaFactoryPredictConfig]):
             check_adapter(path.rstrip("/").rpartition("/")[2], path, root)
             check_base(path, config.model_name_or_path, root, any_base=config.any_base)
         check_template(config.template, config.model_name_or_path, root)
-        if config.dataset_dir:
-            check_datasets(config.eval_dataset, Path(resolve_path(config.dataset_dir, str(root))))
+        check_own_datasets(config.eval_dataset, config.dataset_dir, root)
 
     def check_env(self, config: LlamaFactoryPredictConfig, interpreter: Interpreter) -> None:
         """Refuse scores where the packages that count them are missing."""

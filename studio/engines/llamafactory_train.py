@@ -23,7 +23,8 @@ from studio.engines.engine import (
 from studio.engines.launchers import Way, decide
 from studio.engines.training_checks import check_combination, check_disk
 from studio.engines.training_config import LlamaFactoryTrainConfig
-from studio.engines.training_yaml import DRAWN, told_by, yaml_settings
+from studio.engines.training_yaml import DRAWN, yaml_settings
+from studio.engines.training_yaml_read import told_by
 from studio.envs.catalog import LLAMAFACTORY
 from studio.envs.packages import package_version
 from studio.jobs.rundir import RunDir

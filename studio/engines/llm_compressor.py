@@ -10,7 +10,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.spec import Command, Placement, Resources, StopStep
 from studio.engines.adapters import lone_adapter
 from studio.engines.bars import last_bar
-from studio.engines.dataset_names import check_datasets
+from studio.engines.dataset_names import check_own_datasets, with_own_data
 from studio.engines.engine import (
     Engine,
     EngineConfig,
@@ -23,6 +23,7 @@ from studio.engines.engine import (
     knob,
     resolve_path,
 )
+from studio.engines.shared_fields import dataset_dir_field, trust_remote_code_field
 from studio.engines.weights import stored, weights_bytes
 from studio.envs.catalog import LLM_COMPRESSOR
 from studio.jobs.rundir import RunDir, read_rows
@@ -80,13 +81,7 @@ class LlmCompressorConfig(EngineConfig):
         ),
         group="data",
     )
-    dataset_dir: str = knob(
-        "",
-        title="Data folder",
-        help="A folder with a dataset_info.json of your own. Empty: the studio's data sets.",
-        zh=("数据目录", "自己的 dataset_info.json 所在目录。留空则使用“数据”页里的数据集。"),
-        group="data",
-    )
+    dataset_dir: str = dataset_dir_field()
     num_calibration_samples: int = knob(
         512,
         title="Calibration samples",
@@ -144,13 +139,7 @@ class LlmCompressorConfig(EngineConfig):
         "the card works; cpu is for tiny models.",
         zh=("设备", "有显卡时 auto 用一张卡，逐层处理，模型比显存大也行；cpu 只适合很小的模型。"),
     )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="expert",
-    )
+    trust_remote_code: bool = trust_remote_code_field("expert")
     seed: int = knob(
         42,
         title="Seed",
@@ -187,9 +176,7 @@ class LlmCompressor(Engine[LlmCompressorConfig]):
 
     def at_home(self, config: LlmCompressorConfig, home: Path) -> LlmCompressorConfig:
         """Return the settings with the studio's own data sets where no folder is named."""
-        if config.dataset_dir:
-            return config
-        return config.model_copy(update={"dataset_dir": str(home / "data")})
+        return with_own_data(config, home)
 
     def check(self, config: LlmCompressorConfig, root: Path) -> None:
         """Refuse adapters, quantized and vision models, missing data, groups that do not divide."""
@@ -217,8 +204,8 @@ class LlmCompressor(Engine[LlmCompressorConfig]):
             path = Path(resolve_path(config.dataset, str(root)))
             if not path.is_file():
                 raise RecipeInvalid(f"There is no file {path}.", hint="Check the path.")
-        elif config.dataset_dir:
-            check_datasets(config.dataset, Path(resolve_path(config.dataset_dir, str(root))))
+        else:
+            check_own_datasets(config.dataset, config.dataset_dir, root)
 
     def _check_model(self, config: LlmCompressorConfig, folder: Path) -> None:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
@@ -24,6 +23,13 @@ from studio.engines.engine import (
     knob,
     resolve_path,
     to_yaml,
+)
+from studio.engines.shared_fields import (
+    any_base_field,
+    asked_api_key_field,
+    base_url_field,
+    is_address,
+    trust_remote_code_field,
 )
 from studio.envs.catalog import LM_EVAL
 from studio.jobs.rundir import RunDir
@@ -60,20 +66,8 @@ class LmEvalConfig(EngineConfig):
         zh=("适配器", "hf：LoRA 训练的输出目录，加在模型上。"),
         group="lora",
     )
-    base_url: str = knob(
-        "",
-        title="Server",
-        help="Address of the server up to /v1, such as http://127.0.0.1:8000/v1.",
-        zh=("服务地址", "服务地址，写到 /v1，例如 http://127.0.0.1:8000/v1。"),
-    )
-    api_key: str = knob(
-        "",
-        title="API key",
-        help="The server's key. Empty: none.",
-        zh=("API key", "服务的 API key。没有就留空。"),
-        group="server",
-        repr=False,
-    )
+    base_url: str = base_url_field("")
+    api_key: str = asked_api_key_field()
     tokenizer: str = knob(
         "",
         title="Tokenizer",
@@ -157,20 +151,8 @@ class LmEvalConfig(EngineConfig):
         zh=("保存回答", "把每道题和回答写在结果旁边。"),
         group="output",
     )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="expert",
-    )
-    any_base: bool = knob(
-        False,
-        title="Trust the base",
-        help="Takes the adapter although it names another base: the same weights elsewhere.",
-        zh=("不核对基座名称", "适配器记录的基座名称不同也照样使用：同一份权重换了位置时用。"),
-        group="expert",
-    )
+    trust_remote_code: bool = trust_remote_code_field("expert")
+    any_base: bool = any_base_field()
     seed: int = knob(
         1234,
         title="Seed",
@@ -184,8 +166,7 @@ class LmEvalConfig(EngineConfig):
     def _back_end_has_what_it_needs(self) -> Self:
         if self.model == "hf":
             return self
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
+        if not is_address(self.base_url):
             raise RecipeInvalid(
                 f"model = {self.model} asks a server, and base_url is not the address of one.",
                 hint="Write it like http://127.0.0.1:8000/v1.",

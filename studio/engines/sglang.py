@@ -19,7 +19,7 @@ from studio.core.spec import (
     Serving,
     StopStep,
 )
-from studio.engines.adapters import check_adapter, lone_adapter
+from studio.engines.adapters import by_name, check_adapter, check_names, lone_adapter
 from studio.engines.engine import (
     Engine,
     ServerConfig,
@@ -30,18 +30,18 @@ from studio.engines.engine import (
     to_yaml,
 )
 from studio.engines.flags import Flags
+from studio.engines.shared_fields import (
+    model_field,
+    served_model_name_field,
+    trust_remote_code_field,
+)
 from studio.envs.catalog import SGLANG
 
 
 class SglangConfig(ServerConfig):
     """The flags a chat server needs; names are those of `sglang.launch_server`."""
 
-    model_path: str = knob(
-        title="Model",
-        help="A model folder, or a hub id such as Qwen/Qwen2.5-7B-Instruct.",
-        zh=("模型", "模型目录，或 hub 上的名字，例如 Qwen/Qwen2.5-7B-Instruct。"),
-        min_length=1,
-    )
+    model_path: str = model_field()
     tp_size: int = knob(
         1,
         title="Tensor parallel",
@@ -218,20 +218,8 @@ class SglangConfig(ServerConfig):
         zh=("思考解析器", "把思考过程与回答分开：qwen3、deepseek-r1。留空则全部算回答。"),
         group="output",
     )
-    served_model_name: str = knob(
-        "",
-        title="Served name",
-        help="The name clients ask for. Empty: the model's own name.",
-        zh=("对外名称", "客户端请求时使用的模型名。留空则用模型自己的名字。"),
-        group="server",
-    )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="server",
-    )
+    served_model_name: str = served_model_name_field()
+    trust_remote_code: bool = trust_remote_code_field("server")
     random_seed: int | None = knob(
         None,
         title="Seed",
@@ -256,23 +244,11 @@ class SglangConfig(ServerConfig):
     @property
     def adapters(self) -> dict[str, str]:
         """Folder or hub id of every adapter, by its name."""
-        pairs = (entry.partition("=") for entry in self.lora_paths)
-        return {name.strip(): path.strip() for name, _, path in pairs}
+        return by_name(self.lora_paths)
 
     @model_validator(mode="after")
     def _adapters_have_names(self) -> Self:
-        names = [self.name, *(entry.partition("=")[0].strip() for entry in self.lora_paths)]
-        for entry, name in zip(self.lora_paths, names[1:], strict=True):
-            if not name or not entry.partition("=")[2].strip():
-                raise RecipeInvalid(
-                    f"lora_paths: {entry} is not of the form name=folder.",
-                    hint="Example: law=/data/law-lora",
-                )
-            if names.count(name) > 1:
-                raise RecipeInvalid(
-                    f"lora_paths: the name {name} is used twice.",
-                    hint="Each adapter, and the model itself, needs a name of its own.",
-                )
+        check_names("lora_paths", self.lora_paths, self.name)
         return self
 
 

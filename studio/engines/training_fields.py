@@ -6,11 +6,10 @@ those of LLaMA-Factory's YAML.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator
+from typing import Literal
 
 from studio.engines.engine import EngineConfig, knob
+from studio.engines.shared_fields import Bits, dataset_dir_field, model_field, template_field
 
 NO_PPO = (
     "LLaMA-Factory 0.9.5 cannot run PPO: its trainer needs trl <= 0.9.6, and everything else of "
@@ -20,20 +19,10 @@ NO_PPO = (
 """Why the stage `ppo` is shown and cannot be chosen, in both languages."""
 
 
-def _number(value: Any) -> Any:
-    """Take "4" for 4: a list of choices in a form sends words."""
-    return int(value) if isinstance(value, str) and value.isdigit() else value
-
-
 class MethodFields(EngineConfig):
     """The model, the data and the method of a training."""
 
-    model_name_or_path: str = knob(
-        title="Model",
-        help="A model folder, or a hub id such as Qwen/Qwen2.5-7B-Instruct.",
-        zh=("模型", "模型目录，或 hub 上的名字，例如 Qwen/Qwen2.5-7B-Instruct。"),
-        min_length=1,
-    )
+    model_name_or_path: str = model_field()
     stage: Literal["pt", "sft", "rm", "ppo", "dpo", "kto"] = knob(
         "sft",
         title="Stage",
@@ -58,18 +47,8 @@ class MethodFields(EngineConfig):
         zh=("数据集", "数据集的名字，多个用逗号分隔。"),
         min_length=1,
     )
-    dataset_dir: str = knob(
-        "",
-        title="Data folder",
-        help="A folder with a dataset_info.json of your own. Empty: the studio's data sets.",
-        zh=("数据目录", "自己的 dataset_info.json 所在目录。留空则使用“数据”页里的数据集。"),
-        group="data",
-    )
-    template: str = knob(
-        title="Template",
-        help="How a conversation becomes a prompt. The wrong one makes the model talk nonsense.",
-        zh=("对话模板", "对话如何拼成提示词。选错模板，模型会答非所问。"),
-    )
+    dataset_dir: str = dataset_dir_field()
+    template: str = template_field()
     cutoff_len: int = knob(
         2048,
         title="Length limit",
@@ -278,7 +257,7 @@ class MethodFields(EngineConfig):
         zh=("参考模型", "用来约束的模型。留空则用训练前的自己（LoRA 不需要另外一份）。"),
         group="preference",
     )
-    quantization_bit: Annotated[Literal[4, 8] | None, BeforeValidator(_number)] = knob(
+    quantization_bit: Bits = knob(
         None,
         title="Bits of the frozen weights",
         help="4 or 8 with LoRA: QLoRA, a quarter or half of the memory for weights, slower.",

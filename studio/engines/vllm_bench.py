@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import model_validator
 
 from studio.core.errors import RecipeInvalid
-from studio.core.spec import Command, Placement, Resources, StopStep
+from studio.core.spec import StopStep
 from studio.engines.bench_fields import LoadConfig, check_prompts
-from studio.engines.bench_run import curves, figures, progress, sweep_command
-from studio.engines.engine import Engine, Figure, Point, Progress, knob
+from studio.engines.engine import knob
+from studio.engines.load_engine import LoadEngine
 from studio.envs.catalog import VLLM
-from studio.jobs.rundir import RunDir
 
 
 class VllmBenchConfig(LoadConfig):
@@ -178,7 +176,7 @@ class VllmBenchConfig(LoadConfig):
         return self
 
 
-class VllmBench(Engine[VllmBenchConfig]):
+class VllmBench(LoadEngine[VllmBenchConfig]):
     """`workers/bench_sweep.py` in vLLM's environment: its load generator, point after point."""
 
     id = "vllm-bench"
@@ -186,31 +184,11 @@ class VllmBench(Engine[VllmBenchConfig]):
     env = VLLM
     Config = VllmBenchConfig
 
-    def command(self, config: VllmBenchConfig, place: Placement) -> Command:
-        """Return `python bench_sweep.py sweep.json`; the settings lie beside the run."""
-        return sweep_command(self.id, config, place)
-
     def check(self, config: VllmBenchConfig, root: Path) -> None:
         """Refuse a file of prompts that is missing or is none."""
         if config.dataset in ("sharegpt", "custom"):
             check_prompts(config.dataset_path, config.dataset, root)
 
-    def resources(self, config: VllmBenchConfig, has_gpu: bool) -> Resources:
-        """No card: it only asks."""
-        return Resources()
-
     def stop(self, config: VllmBenchConfig) -> tuple[StopStep, ...]:
         """The point under way is dropped; those that are done stay."""
         return (StopStep(signal="SIGTERM", to="group", grace_s=20, label="terminate"),)
-
-    def progress(self, run: RunDir) -> Progress | None:
-        """Return the points done, and the seconds left."""
-        return progress(run)
-
-    def points(self, run: RunDir) -> Iterable[Point]:
-        """Yield throughput and latency against the load, for each pair of lengths."""
-        return curves(run)
-
-    def results(self, run: RunDir) -> dict[str, Figure]:
-        """Return the figures of every condition, over its repeats."""
-        return figures(run)

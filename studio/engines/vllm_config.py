@@ -7,7 +7,9 @@ from typing import Literal, Self
 from pydantic import model_validator
 
 from studio.core.errors import RecipeInvalid
+from studio.engines.adapters import by_name, check_names
 from studio.engines.engine import knob
+from studio.engines.shared_fields import served_model_name_field, trust_remote_code_field
 from studio.engines.vllm_fields import VllmFields
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -226,20 +228,8 @@ class VllmConfig(VllmFields):
 
     # server -------------------------------------------------------------------------------------
 
-    served_model_name: str = knob(
-        "",
-        title="Served name",
-        help="The name clients ask for. Empty: the model's own name.",
-        zh=("对外名称", "客户端请求时使用的模型名。留空则用模型自己的名字。"),
-        group="server",
-    )
-    trust_remote_code: bool = knob(
-        False,
-        title="Trust the model's code",
-        help="Runs Python that comes with the model. Only for models you trust.",
-        zh=("信任模型自带代码", "会执行模型目录里的 Python 代码，只对可信模型打开。"),
-        group="server",
-    )
+    served_model_name: str = served_model_name_field()
+    trust_remote_code: bool = trust_remote_code_field("server")
     revision: str = knob(
         "",
         title="Revision",
@@ -293,8 +283,7 @@ class VllmConfig(VllmFields):
     @property
     def adapters(self) -> dict[str, str]:
         """Folder or hub id of every adapter, by its name."""
-        pairs = (entry.partition("=") for entry in self.lora_modules)
-        return {name.strip(): path.strip() for name, _, path in pairs}
+        return by_name(self.lora_modules)
 
     @property
     def draft(self) -> str:
@@ -339,20 +328,7 @@ class VllmConfig(VllmFields):
                     f"{used} needs enable_lora.",
                     hint=f"Set enable_lora to true, or leave {used} out.",
                 )
-        names = [self.name]
-        for entry in self.lora_modules:
-            name, sign, path = (part.strip() for part in entry.partition("="))
-            if not (name and sign and path):
-                raise RecipeInvalid(
-                    f"lora_modules: {entry} is not of the form name=folder.",
-                    hint="Example: law=/data/law-lora",
-                )
-            if name in names:
-                raise RecipeInvalid(
-                    f"lora_modules: the name {name} is used twice.",
-                    hint="Each adapter, and the model itself, needs a name of its own.",
-                )
-            names.append(name)
+        check_names("lora_modules", self.lora_modules, self.name)
         if self.max_lora_rank not in LORA_RANKS:
             wider = next(rank for rank in LORA_RANKS if rank > self.max_lora_rank)
             raise RecipeInvalid(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from studio.engines.engine import ServerConfig, knob
+from studio.engines.shared_fields import model_field
 
 
 class VllmFields(ServerConfig):
@@ -16,12 +17,7 @@ class VllmFields(ServerConfig):
 
     # main ---------------------------------------------------------------------------------------
 
-    model: str = knob(
-        title="Model",
-        help="A model folder, or a hub id such as Qwen/Qwen2.5-7B-Instruct.",
-        zh=("模型", "模型目录，或 hub 上的名字，例如 Qwen/Qwen2.5-7B-Instruct。"),
-        min_length=1,
-    )
+    model: str = model_field()
     tensor_parallel_size: int = knob(
         1,
         title="Tensor parallel",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         text = path.read_text(errors="replace")
     except FileNotFoundError:
         return []
+    return parse_rows(text.splitlines())
+
+
+def parse_rows(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return those lines of JSONL that can be read as rows."""
     rows = []
-    for line in text.splitlines():
+    for line in lines:
         try:
             row = json.loads(line)
         except ValueError:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field
-
 from studio.core.spec import Frozen
-from studio.planner.result import Advice, CardPlan, Said
+from studio.planner.result import Advice, CardPlan, Plan, Said
 
 
 class RungPlan(Frozen):
@@ -46,13 +42,9 @@ class RungPlan(Frozen):
     fp8_compute: bool = False
 
 
-class ImagePlan(Frozen):
+class ImagePlan(Plan):
     """What an image editor will need, on which rung it starts, how long a picture takes."""
 
-    fits: bool
-    reason: str
-    """Key below `plan.reason`."""
-    values: dict[str, Any] = Field(default_factory=dict)
     model: str = ""
     chosen: str = ""
     """Name of the rung it starts on; empty when none can be taken."""

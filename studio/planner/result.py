@@ -64,13 +64,19 @@ class Advice(Frozen):
     changes: dict[str, Any] = Field(default_factory=dict)
 
 
-class ServingPlan(Frozen):
-    """What a server will need, whether it fits and how many users it carries. Sizes in bytes."""
+class Plan(Frozen):
+    """How every plan begins: whether the launch fits, and what is said about it."""
 
     fits: bool
     reason: str
-    """Key below `plan.reason`."""
+    """Key below `plan.reason`; a training's is below `trainplan.reason`."""
     values: dict[str, Any] = Field(default_factory=dict)
+    """Of the sentence."""
+
+
+class ServingPlan(Plan):
+    """What a server will need, whether it fits and how many users it carries. Sizes in bytes."""
+
     backend: str = "vllm"
     model: str = ""
     cards: tuple[CardPlan, ...] = ()

@@ -12,12 +12,11 @@ from functools import cache
 from math import ceil
 from pathlib import Path
 
-import psutil
-
 from studio.core.spec import Serving
 from studio.planner import advice as adviser
 from studio.planner import calibration as cal
 from studio.planner.budgets import Budget, Ranks, budgets_of
+from studio.planner.host import host_memory
 from studio.planner.models import Model, find_model
 from studio.planner.result import (
     OWN,
@@ -56,7 +55,7 @@ def plan_serving(
     Raises CannotPlan when the model's sizes are not known, RecipeInvalid when its files are
     damaged.
     """
-    host = _host(host_free_bytes, host_total_bytes)
+    host = host_memory(host_free_bytes, host_total_bytes)
 
     @cache
     def find(name: str) -> Model:
@@ -75,13 +74,6 @@ def plan_serving(
     if first.fits:
         return first
     return first.model_copy(update={"advice": tuple(adviser.advise(need, first, cards, plan))})
-
-
-def _host(free: int | None, total: int | None) -> CardMemory:
-    memory = psutil.virtual_memory()
-    free = memory.available if free is None else free
-    total = total or max(memory.total, free)
-    return CardMemory(-1, "", total, total - free)
 
 
 def _plan(

@@ -12,11 +12,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import psutil
-
 from studio.core.spec import Training
 from studio.planner import calibration as cal
 from studio.planner import training_advice as adviser
+from studio.planner.host import host_memory
 from studio.planner.models import Model, find_model
 from studio.planner.result import CardMemory, CardPlan, Kind, Part, Said
 from studio.planner.shapes import CannotPlan
@@ -58,7 +57,7 @@ def plan_training(
             "A DeepSpeed config of your own decides what each card holds; it is not planned here.",
             hint="Set strategy and offload instead, and the plan follows them.",
         )
-    host = _host(host_free_bytes, host_total_bytes)
+    host = host_memory(host_free_bytes, host_total_bytes)
     if imagined:
         disk_free_bytes = None
     model = find_model(need.model, root, hub=hub)
@@ -85,13 +84,6 @@ COUNTED = (
     "freeze_vision_tower", "freeze_multi_modal_projector",
 )  # fmt: skip
 """Fields of a training on which the number of its parameters depends."""
-
-
-def _host(free: int | None, total: int | None) -> CardMemory:
-    memory = psutil.virtual_memory()
-    free = memory.available if free is None else free
-    total = total or max(memory.total, free)
-    return CardMemory(-1, "", total, total - free)
 
 
 def _plan(

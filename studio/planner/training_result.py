@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import Field
-
 from studio.core.spec import Frozen
-from studio.planner.result import Advice, CardPlan, Kind, Said
+from studio.planner.result import Advice, CardPlan, Kind, Plan, Said
 
 TRAINED: tuple[Kind, ...] = (
     "weights", "gradients", "master", "optimizer", "buffers", "activations", "logits", "runtime",
@@ -42,13 +38,9 @@ class Disk(Frozen):
         return kept + self.result_bytes + self.download_bytes
 
 
-class TrainingPlan(Frozen):
+class TrainingPlan(Plan):
     """What a training will need and whether it fits. Sizes in bytes."""
 
-    fits: bool
-    reason: str
-    """Key below `trainplan.reason`."""
-    values: dict[str, Any] = Field(default_factory=dict)
     model: str = ""
     finetuning_type: str = "lora"
     strategy: str = "ddp"

@@ -11,8 +11,8 @@
     asked.click(show_run, None, ..., api_visibility="private")
     # `event.query` is {"run": "01jd..."} for `?tab=runs&run=01jd...` and for ladder.open(...)
 
-Buttons inside HTML are for people. What a script may do as well gets an API of its own with
-`gr.api(fn, api_name=...)`.
+Buttons inside HTML are for people. What a script may do as well gets an API of its own
+(`studio.ui.scripts`).
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from studio.ui.i18n import words_script
 FOLDER = ROOT / "assets"
 PLAIN_STYLES = ("tokens", "page")
 """Style sheets sent as they are. The others follow by name, made to win over Gradio's own."""
+FIRST_SCRIPTS = ("ladder", "live")
+"""Scripts that all others stand on."""
 
 _KEYFRAMES = re.compile(r"@keyframes[^{]+\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}")
 _ICON_BODY = re.compile(r"<svg[^>]*>(.*)</svg>", re.DOTALL)
@@ -79,10 +81,11 @@ def _style_sheet() -> str:
 
 
 def _script() -> str:
-    """Join the scripts: ours first, then the tabs' own by name. `early.js` goes by itself."""
-    folder = FOLDER / "js"
-    names = sorted(p.stem for p in folder.glob("*.js") if p.stem not in ("early", "ladder"))
-    return "\n".join((folder / f"{n}.js").read_text(encoding="utf-8") for n in ["ladder", *names])
+    """Join the scripts: the page's own first, then the rest by name. `early.js` goes by itself."""
+    texts = {p.stem: p.read_text(encoding="utf-8") for p in sorted((FOLDER / "js").glob("*.js"))}
+    texts.pop("early")
+    first = [texts.pop(name) for name in FIRST_SCRIPTS]
+    return "\n".join([*first, *texts.values()])
 
 
 def _sprite() -> str:

@@ -15,11 +15,12 @@ from studio.ui.actions import acts_html, opened
 from studio.ui.bench_form import LoadForm, filled
 from studio.ui.bench_sweeps import Sweeps, load_runs
 from studio.ui.errors import guard
+from studio.ui.formacts import form_act
 from studio.ui.gate import require_operator
-from studio.ui.i18n import T, lang_of, say
+from studio.ui.i18n import T
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET, Part, RunPane
-from studio.ui.workform import Asked, save_recipe
+from studio.ui.workform import Asked
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -72,13 +73,7 @@ class Handlers:
 
     def act(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Launch what the form says, or keep it as a recipe."""
-        require_operator(request)
-        if event.act == "launch":
-            return self._studio.launch(filled(self._studio, Asked.read(event.value))).id
-        if event.act == "save":
-            recipe = save_recipe(self._studio, event.value)
-            gr.Info(say(lang_of(request), "form.saved", name=w.esc(recipe.name)), duration=4)
-        return selected
+        return form_act(self._studio, selected, event, request, launch=self._launch)
 
     def on_list(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Show a load test, or go on with one that was interrupted."""
@@ -98,6 +93,9 @@ class Handlers:
         """Return the load test that a link names, or the newest."""
         newest = load_runs(self._studio)
         return event.query.get("run") or selected or (newest[0].id if newest else "")
+
+    def _launch(self, asked: Asked) -> str:
+        return self._studio.launch(filled(self._studio, asked)).id
 
 
 def _live(lang: str, run: Run) -> str:

@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from studio.bench.definitions import HEADLINES
 from studio.bench.point import Point
 from studio.bench.saved import Results
-from studio.bench.spread import spread
 from studio.core.errors import NotFound
 from studio.engines.workers.bench.grid import loads
 from studio.ui import bench_words as words
-from studio.ui import charts, journal, measures, report, units
+from studio.ui import charts, journal, report, units
 from studio.ui import widgets as w
-from studio.ui.bench_table import usual
+from studio.ui.bench_conditions import conditions
 from studio.ui.bench_verdict import verdict_card
 from studio.ui.charts.sources import titles
 from studio.ui.i18n import lang_of, say
 from studio.ui.recent import Recent
 from studio.ui.routes import Route, fragment
-from studio.ui.sentences import translate
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
     from studio.studio import Studio
 
-MOST_ROWS = 300
 MOST_OTHERS = 60
-COLUMNS = 8
-"""Figures that a folder's table shows before every one is asked for."""
 OF_CASES = ("scaling", "compare", "memory", "history")
 """Charts that set cases apart, which one server under several loads has not."""
 REPORT_POLICY = "sandbox allow-scripts allow-downloads; default-src 'unsafe-inline' data: blob:"
@@ -218,49 +212,6 @@ def charts_of(names: Sequence[str], points: Sequence[Point], *, kind: str, live:
     return f'<div class="l-b-charts">{places}</div>' if places else ""
 
 
-def conditions(
-    lang: str, points: Sequence[Point], *, each: bool = False, every: bool = False
-) -> str:
-    """Return the table of conditions: the mean of the repeats with its 95 % interval.
-
-    With `each` a row for every repeat, with `every` all figures there are.
-    """
-    if not points:
-        return w.note(say(lang, "bench.no_points"), icon_name="clock")
-    there = {name for point in points for name in point.figures}
-    wanted = [name for name in HEADLINES if name in there] or usual(there)
-    names = sorted(there, key=words.rank) if every else wanted[:COLUMNS]
-    groups = _groups(points, each=each)
-    cases = len({point.case for point in points}) > 1
-    known = {
-        loaded: words.constant([group[0] for group in groups if words.is_load(group[0]) is loaded])
-        for loaded in (True, False)
-    }
-    rows = "".join(
-        _row(lang, group, names, known[words.is_load(group[0])], cases=cases)
-        for group in groups[:MOST_ROWS]
-    )
-    head = "".join(_head(lang, name) for name in names)
-    first = f"<th>{w.esc(say(lang, 'bench.col.case'))}</th>" if cases else ""
-    more = ""
-    if len(groups) > MOST_ROWS:
-        more = w.note(say(lang, "bench.more_rows", n=len(groups) - MOST_ROWS))
-    table = (
-        f'<div class="l-scroll"><table class="l-table l-b-conditions"><thead><tr>{first}'
-        f"<th>{w.esc(say(lang, 'bench.col.condition'))}</th>"
-        f'<th class="l-num">{w.esc(say(lang, "bench.col.repeats"))}</th>{head}<th></th></tr>'
-        f"</thead><tbody>{rows}</tbody></table></div>{more}"
-    )
-    boxes = "".join(
-        f'<label class="l-b-check"><input type="checkbox" name="{name}" data-bench-ask'
-        f"{' checked' if on else ''}><span>{w.esc(say(lang, f'bench.{key}'))}</span></label>"
-        for name, key, on in (("each", "each_repeat", each), ("all", "every_figure", every))
-    )
-    side = w.Html(f'<span class="l-b-checks">{boxes}</span>')
-    told = "" if each else f'<p class="l-sub">{w.esc(say(lang, "bench.interval"))}</p>'
-    return w.card(say(lang, "bench.figures"), table + told, side=side)
-
-
 def origin(lang: str, results: Results) -> str:
     """Return where the results come from: machine, versions, server, settings, the command."""
     about, known = results.about, results.about.environment
@@ -313,69 +264,6 @@ def unfinished(lang: str, results: Results, *, here: bool = True) -> str:
         return say(lang, "bench.some_failed", n=total - done, total=total)
     key = "bench.interrupted" if here or not results.about.run else "bench.elsewhere"
     return say(lang, key, done=done, total=total)
-
-
-def _groups(points: Sequence[Point], *, each: bool) -> list[list[Point]]:
-    """Return the points by case and condition, in the order of the conditions."""
-    found: dict[Any, list[Point]] = {}
-    for number, point in enumerate(points):
-        key = (point.case, point.results, tuple(sorted(point.condition.items(), key=str)))
-        found.setdefault((number, *key) if each else key, []).append(point)
-    return sorted(found.values(), key=lambda group: _place(group[0]))
-
-
-def _place(point: Point) -> tuple[Any, ...]:
-    values = [point.condition.get(name) for name in words.LOAD]
-    return (*(float(v) if isinstance(v, (int, float)) else -1.0 for v in values), point.repeat)
-
-
-def _head(lang: str, name: str) -> str:
-    label, unit = w.esc(words.label(lang, name)), w.esc(words.unit(lang, name))
-    what = ""
-    if words.is_defined(name):
-        told = w.esc(say(lang, "bench.what", name=words.label(lang, name)))
-        what = (
-            f'<button type="button" class="l-b-what" data-bench-what="{w.esc(name)}" '
-            f'aria-label="{told}">?</button>'
-        )
-    small = f"<small>{unit}</small>" if unit else ""
-    return f'<th class="l-num"><span>{label}</span>{what}{small}</th>'
-
-
-def _row(
-    lang: str, group: Sequence[Point], names: Sequence[str], known: set[str], *, cases: bool
-) -> str:
-    first, done = group[0], [point for point in group if point.done]
-    cells = "".join(f'<td class="l-num">{_cell(name, done)}</td>' for name in names)
-    case = f"<td>{w.esc(first.case)}</td>" if cases else ""
-    bad = ""
-    for error in dict.fromkeys(point.error for point in group if not point.done):
-        told = translate(lang, error) or say(lang, "bench.status.failed")
-        bad += f'<small class="l-b-error">{w.icon("alert")}{w.esc(told)}</small>'
-    raw = "".join(
-        f'<a class="l-link" download title="{w.esc(point.id)}" '
-        f'href="ladder/bench/raw/{w.esc(point.results)}/{w.esc(point.raw)}">'
-        f"{w.esc(str(point.repeat + 1) if len(done) > 1 else 'JSON')}</a>"
-        for point in done
-        if point.raw
-    )
-    raws = f'<span class="l-b-raws">{"JSON " if len(done) > 1 and raw else ""}{raw}</span>'
-    return (
-        f'<tr>{case}<td class="l-b-condition" title="{w.esc(words.condition(lang, first))}">'
-        f"{w.esc(words.condition(lang, first, known=known))}{bad}</td>"
-        f'<td class="l-num">{len(done)}</td>{cells}<td>{raws}</td></tr>'
-    )
-
-
-def _cell(name: str, done: Iterable[Point]) -> str:
-    values = [point.figures[name] for point in done if name in point.figures]
-    if not values:
-        return "–"
-    found = spread(values)
-    mean = w.esc(measures.shown(name, found.mean, with_unit=False))
-    if found.half is None:
-        return mean
-    return f"{mean}<small>± {w.esc(measures.shown(name, found.half, with_unit=False))}</small>"
 
 
 def _cards(points: Sequence[Point]) -> list[str]:

@@ -62,7 +62,7 @@ def routes(studio: Studio) -> Sequence[Route]:
 
 
 class Handlers:
-    """What the buttons of the view call; the answer is read by `assets/js/bench.js`."""
+    """What the buttons of the view call; the answer is read by `assets/js/benchviews.js`."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
@@ -177,7 +177,7 @@ def _names(text: str) -> list[str]:
 
 
 def frame(lang: str) -> str:
-    """Return the frame of the view in one language; `assets/js/bench.js` fills it."""
+    """Return the frame of the view in one language; `assets/js/benchtable.js` fills it."""
     none = w.empty(
         lang,
         "bench.none",

@@ -3,7 +3,7 @@
     Tables(studio).answer("zh", Asked(text="7b", by="points", sort="ttft_p90_ms"))
 
 A row stands for a point, or for a folder of results with the range its points cover. The browser
-(`assets/js/bench.js`) draws what comes back and keeps what was asked.
+(`assets/js/benchtable.js`) draws what comes back and keeps what was asked.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.core.errors import StudioError
 from studio.planner.image_result import ImagePlan, RungPlan
 from studio.ui import planview, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 from studio.ui.image_rungs import Row, ladder_html, span, title
 from studio.ui.machines import Machine, machine_row
-from studio.ui.sentences import one_line, translate
+from studio.ui.planning import planned
+from studio.ui.sentences import translate
 from studio.ui.workform import Asked, Planned
 
 if TYPE_CHECKING:
@@ -57,15 +57,14 @@ class ImagePlans:
         thought = IMAGINED.get(on)
         here = [] if thought else self._studio.card_memory()
         top = machine_row(lang, on, here, asked, choices=_choices(lang))
-        try:
-            plan = self._plan(launch, thought)
-        except StudioError as error:
-            note = w.note(one_line(lang, error), tone="warn", icon_name="alert")
-            return Planned(html=top + note)
-        if plan is None:
-            return Planned(html=top + w.note(say(lang, "plan.none"), icon_name="info"))
-        html = plan_html(lang, plan, machine=top)
-        return Planned(html=html, fits=plan.fits or thought is not None, short=short(lang, plan))
+        return planned(
+            lang,
+            lambda: self._plan(launch, thought),
+            lambda plan: plan_html(lang, plan, machine=top),
+            top=top,
+            imagined=thought is not None,
+            short=short,
+        )
 
     def _plan(self, launch: Launch, thought: Imagined | None) -> ImagePlan | None:
         if thought is None:

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.core.spec import State
 from studio.export.forms import forms
@@ -24,15 +23,17 @@ from studio.ui import runroutes
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
 from studio.ui.errors import guard
+from studio.ui.formacts import form_act
 from studio.ui.gate import require_operator
 from studio.ui.guests import for_operators
-from studio.ui.i18n import T, lang_of, say
+from studio.ui.i18n import T, say
 from studio.ui.image_ladder import Ladders
 from studio.ui.image_plan import ImagePlans
 from studio.ui.image_workers import ENGINE, Workers, offers, worker_extras, worker_runs
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET, Part, RunPane
-from studio.ui.workform import Asked, WorkForm, ask_of, save_recipe
+from studio.ui.scripts import scripted
+from studio.ui.workform import Asked, WorkForm, ask_of
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
@@ -74,8 +75,7 @@ class WorkerHalf:
             self._pane.wire(also=[self._now, self._listing])
             self._form.click(guard(self.act), shown, shown, **QUIET)
             self._opened.click(guard(self.asked_for), shown, shown, **QUIET)
-            for fn in (self.image_launch, self.image_plan, self.image_rung):
-                api(guard(fn), api_name=fn.__name__)
+            scripted(self.image_launch, self.image_plan, self.image_rung)
 
     def routes(self) -> Sequence[Route]:
         """Return what the half looks at again and again; none of it is for guests."""
@@ -101,13 +101,7 @@ class WorkerHalf:
 
     def act(self, selected: str, event: gr.EventData, request: gr.Request) -> str:
         """Launch what the form says, or keep it as a recipe; return the run to show."""
-        require_operator(request)
-        if event.act == "launch":
-            return self._studio.launch(Asked.read(event.value).launch(self._studio)).id
-        if event.act == "save":
-            recipe = save_recipe(self._studio, event.value)
-            gr.Info(say(lang_of(request), "form.saved", name=w.esc(recipe.name)), duration=4)
-        return selected
+        return form_act(self._studio, selected, event, request, launch=self._launch)
 
     def asked_for(self, selected: str, event: gr.EventData) -> str:
         """Return the worker that a link to this tab names, or the newest that was not stopped."""
@@ -120,7 +114,7 @@ class WorkerHalf:
     def image_launch(self, settings: dict[str, Any], cards: str, request: gr.Request) -> str:
         """Start a worker: `cards` is empty, a number, or indices such as `0,1`; return its id."""
         require_operator(request)
-        return self._studio.launch(ask_of(ENGINE, settings, cards).launch(self._studio)).id
+        return self._launch(ask_of(ENGINE, settings, cards))
 
     def image_plan(
         self, settings: dict[str, Any], cards: str, request: gr.Request
@@ -135,6 +129,9 @@ class WorkerHalf:
         return self._relaunch(self._studio.jobs.get(run_id), rung)
 
     # inside -------------------------------------------------------------------------------------
+
+    def _launch(self, asked: Asked) -> str:
+        return self._studio.launch(asked.launch(self._studio)).id
 
     def _force(self, run: Run, event: Any, lang: str) -> str | None:
         if event.act != "rung":

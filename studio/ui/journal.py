@@ -17,7 +17,7 @@ from studio.bench.environment import environment
 from studio.studies.figures import run_figures, training_figures
 from studio.ui import measures, units
 from studio.ui.i18n import LANGS, say
-from studio.ui.paper import Outcome, Paper, environment_facts, gather, moment, replace
+from studio.ui.paper import Outcome, Paper, environment_facts, gather, moment, write
 from studio.ui.runview import masked_script
 from studio.ui.sentences import translate
 
@@ -31,14 +31,8 @@ SHORTEST_CODE = "```"
 
 
 def write_journal(studio: Studio, folder: Path, lang: str = "") -> Path:
-    """Write `journal.md` into a folder of results and return its path; raise NotFound.
-
-    Without `lang` it is in the studio's language, English where that follows the browser.
-    """
-    lang = lang or (studio.settings.lang if studio.settings.lang in LANGS else "en")
-    path = folder / FILE
-    replace(path, journal(studio.saved, folder.name, lang))
-    return path
+    """Write `journal.md` into a folder of results and return its path; raise NotFound."""
+    return write(studio, folder, FILE, journal, lang)
 
 
 def journal(saved: Saved, name: str, lang: str) -> str:

@@ -5,17 +5,21 @@ keep `.pyi` files beside them up to date: 1.2 s of 2.5 s (Gradio 6.31). The file
 edit code with Gradio, and an installed Gradio has them already.
 
 A server with all its routes is built when a page is made, when it has been laid out, and when it
-is launched; nobody can reach the first two.
+is launched; nobody can reach the first two. As often the whole page is described for browsers, and
+the parameters of a component's class are looked up for each component that there is.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 MODULE, WRITER = "gradio.component_meta", "create_or_modify_pyi"
 
@@ -27,16 +31,56 @@ def skip_editor_stubs() -> None:
 
 
 def build_server_once() -> None:
-    """Let only `launch` build a server, of the three that take 0.1 s each; imports Gradio."""
+    """Let only `launch` build a server and describe the page to it; imports Gradio.
+
+    Both happen three times otherwise, and take 0.1 s each.
+    """
+    from gradio.blocks import Blocks
     from gradio.routes import App
 
-    build = App.create_app
+    build, describe = App.create_app, Blocks.get_config_file
+    launched: WeakSet[Blocks] = WeakSet()
 
-    def only_to_launch(*blocks: Any, **how: Any) -> Any:
-        laying_out = how == {"mcp_server": False}
-        return None if laying_out else build(*blocks, **how)
+    def only_to_launch(blocks: Blocks, *rest: Any, **how: Any) -> Any:
+        if how == {"mcp_server": False}:  # it has just been laid out
+            return None
+        launched.add(blocks)
+        return build(blocks, *rest, **how)
+
+    def only_to_serve(self: Blocks) -> Any:
+        return describe(self) if self in launched else {"pages": self.pages}
 
     App.create_app = staticmethod(only_to_launch)
+    Blocks.get_config_file = only_to_serve
+
+
+def remember_parameters() -> None:
+    """Look up what a component's class takes once, not for each component; imports Gradio."""
+    from gradio import blocks, component_meta
+
+    for module in (blocks, component_meta):
+        setattr(module, "inspect", _Remembering("inspect"))  # noqa: B010
+
+
+class _Remembering(ModuleType):
+    """Plays `inspect` for Gradio, and remembers what it said of an `__init__`."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(inspect, name)
+
+    def signature(self, of: Any, **how: Any) -> inspect.Signature:
+        """Return what `inspect.signature` does."""
+        plain = how or getattr(of, "__name__", "") != "__init__"
+        return inspect.signature(of, **how) if plain else _signature(of)
+
+    def getfullargspec(self, of: Any) -> inspect.FullArgSpec:
+        """Return what `inspect.getfullargspec` does."""
+        plain = getattr(of, "__name__", "") != "__init__"
+        return inspect.getfullargspec(of) if plain else _arguments(of)
+
+
+_signature = cache(inspect.signature)
+_arguments = cache(inspect.getfullargspec)
 
 
 class _Finder:

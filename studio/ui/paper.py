@@ -1,7 +1,7 @@
 """What a report and a journal entry say about a folder of results, before it becomes HTML or text.
 
 `gather` reads; `studio.ui.report` and `studio.ui.journal` only lay out. All words are in the
-language asked for already.
+language asked for already. `write` puts what they made beside the results.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from studio.bench.compare import compare, group_by
 from studio.bench.definitions import HEADLINES
@@ -24,10 +24,13 @@ from studio.studies.expect import Sureness, Verdict, read_summary
 from studio.ui import charts, measures, units
 from studio.ui.charts import sources
 from studio.ui.charts.series import alone, axis_of, series_of
-from studio.ui.i18n import say
+from studio.ui.i18n import LANGS, say
 from studio.ui.sentences import translate
 from studio.ui.study_verdict import goal, possible_words, question
 from studio.ui.verdict_words import outcome, shown, why
+
+if TYPE_CHECKING:
+    from studio.studio import Studio
 
 MOST_COLUMNS = 7
 MOST_FAILURES = 10
@@ -151,11 +154,20 @@ def environment_facts(lang: str, told: Mapping[str, Any]) -> list[tuple[str, str
     return [*found, *((str(name), str(version)) for name, version in versions.items())]
 
 
-def replace(path: Path, text: str) -> None:
-    """Write a file whole, or not at all."""
+def write(
+    studio: Studio, folder: Path, file: str, make: Callable[[Saved, str, str], str], lang: str
+) -> Path:
+    """Write what `make` says of a folder of results into it and return its path; raise NotFound.
+
+    Without `lang` it is in the studio's language, English where that follows the browser. The file
+    is written whole, or not at all.
+    """
+    lang = lang or (studio.settings.lang if studio.settings.lang in LANGS else "en")
+    path, text = folder / file, make(studio.saved, folder.name, lang)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
+    return path
 
 
 def _if_any(make: Callable[[], T], nothing: T, what: str, name: str) -> T:

@@ -1,65 +1,27 @@
-"""What is known about a comparison at one moment: its run, its figures, how far a voter is.
-
-A comparison is found by the name of its folder, or by the id of the run that works on it, which is
-all that is known before there is a folder.
-"""
+"""What is known about a comparison at one moment: its run, its figures, how far a voter is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from studio.bench.saved import Results
 from studio.core.errors import NotFound
-from studio.core.spec import State
-from studio.engines.engine import Progress
 from studio.quality.summary import Overview
 from studio.quality.votes import Standing
 from studio.ui.quality_form import QUALITY
 from studio.ui.recent import Recent
+from studio.ui.worked_on import FRESH_S, MOST_RUNS, WorkedOn
 
 if TYPE_CHECKING:
-    from studio.jobs.jobs import Run
     from studio.studio import Studio
-
-FRESH_S = 0.8
-MOST_RUNS = 60
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(WorkedOn):
     """A comparison, whatever its state."""
 
-    name: str
-    """Name of the folder; empty while its run has not made it."""
-    run: Run | None
-    """The run that works on it, or did last."""
-    results: Results | None = None
     overview: Overview | None = None
     standing: Standing | None = None
-    progress: Progress | None = None
-
-    @property
-    def alive(self) -> bool:
-        """True while questions are asked or answers judged."""
-        return self.run is not None and self.run.state.alive
-
-    @property
-    def state(self) -> State:
-        """What its run is doing, or what became of it."""
-        return self.run.state if self.run is not None else State.DONE
-
-    @property
-    def begun_at(self) -> float:
-        """Unix seconds."""
-        if self.results is not None:
-            return self.results.created_at
-        return self.run.spec.created_at if self.run is not None else 0.0
-
-    @property
-    def key(self) -> str:
-        """What it is asked for by: the folder, else the run."""
-        return self.name or (self.run.id if self.run is not None else "")
 
     @property
     def blind(self) -> bool:
@@ -87,7 +49,7 @@ class QualityLooks:
         if not name:
             return self._whole(found[0], by) if found else None
         for seen in (*found, *self._all()):  # what was begun this moment is in the second
-            if name in (seen.name, seen.run.id if seen.run else ""):
+            if seen.is_called(name):
                 return self._whole(seen, by)
         raise NotFound(f"There are no results called {name}.", hint="`quality ls` lists them.")
 

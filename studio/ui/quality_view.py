@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.core.errors import RecipeInvalid
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
 from studio.ui.errors import guard
+from studio.ui.formacts import keep_recipe
 from studio.ui.gate import require_operator
 from studio.ui.i18n import lang_of, say
 from studio.ui.quality_form import QUALITY
@@ -25,7 +25,8 @@ from studio.ui.quality_look import QualityLooks
 from studio.ui.quality_routes import QualityRoutes, voter
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET
-from studio.ui.workform import Asked, ask_of, save_recipe
+from studio.ui.scripts import scripted
+from studio.ui.workform import Asked, ask_of
 
 if TYPE_CHECKING:
     from studio.studio import Studio
@@ -61,8 +62,7 @@ def build(studio: Studio) -> None:
     heard = gr.Textbox(visible="hidden", elem_id="quality-said")
     for source in (work, results, room):
         source.click(guard(do.act), None, heard, **QUIET).then(None, heard, None, js=HEARD)
-    for fn in (do.quality_launch, do.quality_ballot, do.quality_vote, do.quality_table):
-        api(guard(fn), api_name=fn.__name__)
+    scripted(do.quality_launch, do.quality_ballot, do.quality_vote, do.quality_table)
 
 
 class Handlers:
@@ -88,8 +88,7 @@ class Handlers:
                 told["name"] = run.id
             gr.Info(say(lang, "quality.launched", name=w.esc(run.spec.name)), duration=4)
         elif event.act == "save":
-            recipe = save_recipe(self._studio, value)
-            gr.Info(say(lang, "form.saved", name=w.esc(recipe.name)), duration=4)
+            keep_recipe(self._studio, value, lang)
         elif event.act == "quality-stop":
             seen = self._looks.find(value, voter(request))
             if seen is not None and seen.run is not None:

@@ -24,9 +24,9 @@ from studio.ui import charts
 from studio.ui import widgets as w
 from studio.ui.charts import sheet
 from studio.ui.charts.place import plain
-from studio.ui.i18n import LANGS, say
+from studio.ui.i18n import say
 from studio.ui.measuretables import points_table
-from studio.ui.paper import Outcome, Paper, gather, moment, replace
+from studio.ui.paper import Outcome, Paper, gather, moment, write
 from studio.ui.sentences import translate
 
 if TYPE_CHECKING:
@@ -45,14 +45,8 @@ _DARK = (
 
 
 def write_report(studio: Studio, folder: Path, lang: str = "") -> Path:
-    """Write `report.html` into a folder of results and return its path; raise NotFound.
-
-    Without `lang` it is in the studio's language, English where that follows the browser.
-    """
-    lang = lang or (studio.settings.lang if studio.settings.lang in LANGS else "en")
-    path = folder / FILE
-    replace(path, report(studio.saved, folder.name, lang))
-    return path
+    """Write `report.html` into a folder of results and return its path; raise NotFound."""
+    return write(studio, folder, FILE, report, lang)
 
 
 def report(saved: Saved, name: str, lang: str) -> str:

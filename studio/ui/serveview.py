@@ -13,7 +13,7 @@ from studio.core.spec import Endpoint, State
 from studio.jobs.jobs import Run
 from studio.telemetry.curves import Sample
 from studio.telemetry.serving import SILENT_S, Load, Quantiles
-from studio.ui import units
+from studio.ui import tiles, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 
@@ -92,40 +92,40 @@ def _requests(lang: str, look: Look, now: Load) -> str:
     if now.waiting:
         text = say(lang, "live.in_line", n=units.number(now.waiting))
         side = w.tag(text, tone="warn", icon_name="clock")
-    big = _big(units.number(now.running), say(lang, "live.running"))
-    big += _sub(say(lang, "live.per_s", n=units.number(now.requests_s)))
+    big = tiles.big(units.number(now.running), say(lang, "live.running"))
+    big += tiles.sub(say(lang, "live.per_s", n=units.number(now.requests_s)))
     lines = (("a", [s.running for s in look.samples]), ("b", [s.waiting for s in look.samples]))
     names = (say(lang, "live.running"), say(lang, "live.waiting"))
     curve = _curve(lang, look, lines, names, units.number)
-    return _tile(say(lang, "live.requests"), big + curve, side=side)
+    return tiles.tile(say(lang, "live.requests"), big + curve, side=side)
 
 
 def _router(lang: str, look: Look, now: Load, total: Load) -> str:
     """Return a router's tiles: what it hands on, to how many servers; the rest they tell."""
     alone = now.workers == 0
     side = w.tag(say(lang, "live.no_workers"), tone="bad", icon_name="alert") if alone else ""
-    body = _big(units.number(now.workers), say(lang, "live.healthy"))
-    workers = _tile(
+    body = tiles.big(units.number(now.workers), say(lang, "live.healthy"))
+    workers = tiles.tile(
         say(lang, "live.workers"), body + _words(say(lang, "live.workers_hint")), side=side
     )
     pairs = [
         (say(lang, "live.answered"), units.number(total.finished)),
         (say(lang, "live.failed"), units.number(total.failed)),
     ]
-    served = _tile(say(lang, "live.served"), w.table(pairs))
+    served = tiles.tile(say(lang, "live.served"), w.table(pairs))
     return _requests(lang, look, now) + workers + served
 
 
 def _tokens(lang: str, look: Look, now: Load) -> str:
-    big = _big(units.number(now.generation_tok_s), say(lang, "live.out"))
-    big += _big(units.number(now.prompt_tok_s), say(lang, "live.in"), second=True)
+    big = tiles.big(units.number(now.generation_tok_s), say(lang, "live.out"))
+    big += tiles.big(units.number(now.prompt_tok_s), say(lang, "live.in"), second=True)
     lines = (
         ("a", [s.generation_tok_s for s in look.samples]),
         ("b", [s.prompt_tok_s for s in look.samples]),
     )
     names = (say(lang, "live.out"), say(lang, "live.in"))
     curve = _curve(lang, look, lines, names, units.number, each=True)
-    return _tile(say(lang, "live.tokens"), f'<div class="l-bigs">{big}</div>{curve}')
+    return tiles.tile(say(lang, "live.tokens"), f'<div class="l-bigs">{big}</div>{curve}')
 
 
 def _kv(lang: str, look: Look, now: Load) -> str:
@@ -133,31 +133,33 @@ def _kv(lang: str, look: Look, now: Load) -> str:
     side = ""
     if used is not None and used > FULL_SHARE:
         side = w.tag(say(lang, "live.kv_full"), tone="warn", icon_name="alert")
-    body = _big(units.percent(used)) + w.bar(used or 0.0, tone="warn" if side else "accent")
+    body = tiles.big(units.percent(used)) + w.bar(used or 0.0, tone="warn" if side else "accent")
     if used is not None and now.kv_tokens:
         tokens = units.number(round(used * now.kv_tokens))
-        body += _sub(say(lang, "live.kv_of", used=tokens, all=units.number(now.kv_tokens)))
+        body += tiles.sub(say(lang, "live.kv_of", used=tokens, all=units.number(now.kv_tokens)))
     lines = (("a", [s.kv_use for s in look.samples]),)
     curve = _curve(lang, look, lines, ("KV cache",), units.percent, top=1.0)
-    return _tile(say(lang, "live.kv"), body + curve, side=side)
+    return tiles.tile(say(lang, "live.kv"), body + curve, side=side)
 
 
 def _prefix(lang: str, now: Load) -> str:
     """Return the hit rate, and the answer to "how do we get cache hits?"."""
     title = say(lang, "live.prefix")
     if now.prefix_caching is False:
-        return _tile(title, _big("–") + _words(say(lang, "live.prefix_off")))
+        return tiles.tile(title, tiles.big("–") + _words(say(lang, "live.prefix_off")))
     rate = now.prefix_hit_rate if now.prefix_hit_rate is not None else now.prefix_hit_rate_total
     if rate is None or now.prefix_hit_rate_total is None:
-        return _tile(title, _big("–") + _words(say(lang, "live.prefix_none")))
+        return tiles.tile(title, tiles.big("–") + _words(say(lang, "live.prefix_none")))
     told = say(lang, "live.prefix_total", rate=units.percent(now.prefix_hit_rate_total))
     if now.prefix_hit_rate is not None:
         told = f"{say(lang, 'live.prefix_now', rate=units.percent(rate))} · {told}"
-    body = _big(units.percent(rate)) + w.bar(rate, tone="ok" if rate >= GOOD_HITS else "accent")
+    body = tiles.big(units.percent(rate)) + w.bar(
+        rate, tone="ok" if rate >= GOOD_HITS else "accent"
+    )
     words = say(lang, "live.prefix_good" if rate >= GOOD_HITS else "live.prefix_how")
     if rate < GOOD_HITS and now.block_size:
         words += " " * (lang == "en") + say(lang, "live.prefix_blocks", block=now.block_size)
-    return _tile(title, body + _sub(told) + _words(words))
+    return tiles.tile(title, body + tiles.sub(told) + _words(words))
 
 
 def _latency(lang: str, shown: Load, since: str) -> str:
@@ -173,7 +175,7 @@ def _latency(lang: str, shown: Load, since: str) -> str:
         body: str = w.note(say(lang, "live.none_finished"))
     else:
         body = w.rows(("", "p50", "p90", "p99"), rows, numeric=(1, 2, 3))
-    return _tile(say(lang, "live.latency"), body, side=side)
+    return tiles.tile(say(lang, "live.latency"), body, side=side)
 
 
 def _served(lang: str, lately: Load) -> str:
@@ -189,7 +191,7 @@ def _served(lang: str, lately: Load) -> str:
         said = say(lang, "live.preempted_none")
     icon_name = "alert" if tone else "check"
     note = w.note(said, tone=tone, icon_name=icon_name)
-    return _tile(say(lang, "live.served"), _totals(lang, lately) + note)
+    return tiles.tile(say(lang, "live.served"), _totals(lang, lately) + note)
 
 
 def _totals(lang: str, load: Load) -> str:
@@ -216,7 +218,7 @@ def _ended(lang: str, look: Look) -> str:
     if not look.total.asked:
         return w.note(say(lang, "live.ended_nothing"))
     latency = _latency(lang, look.total, "since")
-    served = _tile(say(lang, "live.served"), _totals(lang, look.total))
+    served = tiles.tile(say(lang, "live.served"), _totals(lang, look.total))
     note = w.note(say(lang, "live.ended"), icon_name="history")
     return f'<div class="l-live">{note}<div class="l-tiles l-two">{latency}{served}</div></div>'
 
@@ -296,20 +298,6 @@ def openai_python(endpoint: Endpoint) -> str:
 
 
 # pieces -----------------------------------------------------------------------------------------
-
-
-def _tile(title: str, body: str, *, side: str = "") -> str:
-    head = f"<header><h4>{w.esc(title)}</h4>{side}</header>"
-    return f'<section class="l-tile">{head}{body}</section>'
-
-
-def _big(text: str, unit: str = "", *, second: bool = False) -> str:
-    kind = " second" if second else ""
-    return f'<p class="l-big{kind}"><b>{w.esc(text)}</b><span>{w.esc(unit)}</span></p>'
-
-
-def _sub(text: str) -> str:
-    return f'<p class="l-sub">{w.esc(text)}</p>'
 
 
 def _words(text: str) -> str:

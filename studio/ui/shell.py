@@ -20,7 +20,7 @@ from studio.ui.frame import Frame
 from studio.ui.gate import Gate
 from studio.ui.guests import Page
 from studio.ui.i18n import T
-from studio.ui.lean_gradio import build_server_once
+from studio.ui.lean_gradio import build_server_once, remember_parameters
 from studio.ui.routes import Route, Routes
 from studio.ui.strip import Strip
 from studio.ui.tab import Tab
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from studio.studio import Studio
 
 build_server_once()
+remember_parameters()
 
 TABS_ID = "ladder-tabs"
 LARGEST_UPLOAD = "2gb"
@@ -135,6 +136,7 @@ def open_page(
         theme=theme(),
         footer_links=["api"],  # hidden by our style; our own link presses it
         run_history=False,
+        _frontend=False,  # it gives up when its own first look at the page takes longer than 3 s
         enable_monitoring=False,
         ssr_mode=False,
         show_error=False,

@@ -1,8 +1,4 @@
-"""What is known about a study's results at one moment, gathered from its folder and its runs.
-
-A study is found by the name of its folder, or by the id of the run that works on it, which is all
-that is known before the runner has made the folder.
-"""
+"""What is known about a study's results at one moment, gathered from its folder and its runs."""
 
 from __future__ import annotations
 
@@ -20,41 +16,29 @@ from studio.studies.expect import Verdict, read_summary
 from studio.studies.record import STUDY, Phase, Record, StudyLook
 from studio.studies.studies import ENGINE
 from studio.ui.recent import Recent
+from studio.ui.worked_on import FRESH_S, MOST_RUNS, WorkedOn
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run
     from studio.studio import Studio
 
-FRESH_S = 0.8
-MOST_RUNS = 60
 ENDED = {Phase.DONE: State.DONE, Phase.FAILED: State.FAILED, Phase.STOPPED: State.STOPPED}
 """What a study came to when its run is no longer there to tell."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class Seen(WorkedOn):
     """A study's results, whatever their state."""
 
-    name: str
-    """Name of the folder; empty while the runner has not made it."""
     recipe: str
-    run: Run | None
-    """The run that works on it, or did last; None when it was deleted."""
     look: StudyLook | None = None
-    results: Results | None = None
     points: tuple[Point, ...] = ()
     """Its own points and those of its load tests."""
     load_folders: tuple[str, ...] = ()
     verdicts: tuple[Verdict, ...] = ()
-    progress: Progress | None = None
     cell_runs: Mapping[str, Run] | None = None
     """The run of each cell that is at work, by the cell's name."""
     cell_progress: Mapping[str, Progress] | None = None
-
-    @property
-    def alive(self) -> bool:
-        """True while a runner is at work on it."""
-        return self.run is not None and self.run.state.alive
 
     @property
     def state(self) -> State:
@@ -75,18 +59,6 @@ class Seen:
         """True when it was stopped or its runner disappeared, so that rows are missing."""
         phase = self.look.phase if self.look is not None else None
         return phase in (Phase.STOPPED, Phase.INTERRUPTED) or self.state is State.STOPPED
-
-    @property
-    def begun_at(self) -> float:
-        """Unix seconds."""
-        if self.results is not None:
-            return self.results.created_at
-        return self.run.spec.created_at if self.run is not None else 0.0
-
-    @property
-    def key(self) -> str:
-        """What it is asked for by: the folder, else the run."""
-        return self.name or (self.run.id if self.run is not None else "")
 
 
 class StudyLooks:
@@ -202,7 +174,7 @@ class StudyLooks:
 
 def _named(found: Iterable[Seen], name: str) -> Seen | None:
     """Return the results that a folder's name or a run's id means."""
-    return next((s for s in found if name in (s.name, s.run.id if s.run else "")), None)
+    return next((seen for seen in found if seen.is_called(name)), None)
 
 
 def _recipe_of(results: Results) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-from gradio.events import api
 
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
@@ -21,6 +20,7 @@ from studio.ui.gate import require_operator
 from studio.ui.i18n import lang_of, say
 from studio.ui.routes import Route
 from studio.ui.runpane import QUIET
+from studio.ui.scripts import scripted
 from studio.ui.study_actions import StudyActions
 from studio.ui.study_routes import StudyRoutes
 
@@ -48,8 +48,7 @@ def build(studio: Studio) -> None:
     heard = gr.Textbox(visible="hidden", elem_id="study-said")
     for source in (work, results):
         source.click(guard(do.act), None, heard, **QUIET).then(None, heard, None, js=HEARD)
-    for fn in (do.study_launch, do.study_state, do.study_verdict, do.study_resume):
-        api(guard(fn), api_name=fn.__name__)
+    scripted(do.study_launch, do.study_state, do.study_verdict, do.study_resume)
 
 
 class Handlers:

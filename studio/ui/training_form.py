@@ -18,7 +18,7 @@ from studio.data.model import DataSet
 from studio.engines.found import local_adapters, local_models
 from studio.engines.template_names import templates_for
 from studio.engines.templates import TEMPLATES
-from studio.engines.training_yaml import from_yaml
+from studio.engines.training_yaml_read import from_yaml
 from studio.export.training import training_yaml
 from studio.jobs.rundir import script
 from studio.studio import Launch
@@ -131,7 +131,7 @@ def portable_yaml(studio: Studio, launch: Launch) -> str:
 
 
 def yaml_box(lang: str) -> str:
-    """Return the box that takes a LLaMA-Factory YAML; `assets/js/train.js` sends it."""
+    """Return the box that takes a LLaMA-Factory YAML; `assets/js/trainform.js` sends it."""
     said = {key: w.esc(say(lang, f"train.yaml.{key}")) for key in ("title", "help", "file", "go")}
     return (
         f'<details class="l-yaml" data-yaml data-ladder-keep><summary>{w.icon("file")}'

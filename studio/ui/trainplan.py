@@ -1,47 +1,17 @@
-"""A training plan as a person reads it, and what the Train tab plans.
+"""A training plan as a person reads it.
 
 A bar per card, one sentence, the figures of the training, and the published estimates beside it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from studio.core.errors import StudioError
 from studio.planner.result import Advice
 from studio.planner.training_result import TrainingPlan
 from studio.ui import planview, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
-from studio.ui.machines import MACHINES, machine_row
-from studio.ui.sentences import one_line
-from studio.ui.workform import Asked, Planned
-
-if TYPE_CHECKING:
-    from studio.studio import Launch, Studio
-
-
-class TrainPlans:
-    """Draws the plan of a training launch."""
-
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-
-    def draw(self, lang: str, launch: Launch, asked: Asked, on: str) -> Planned:
-        """Return the plan on this machine, or on one of MACHINES when `on` names it."""
-        thought = MACHINES.get(on)
-        here = [] if thought else self._studio.card_memory()
-        top = machine_row(lang, on, here, asked)
-        try:
-            plan = self._studio.training_plan(launch, thought.cards if thought else None)
-        except StudioError as error:
-            note = w.note(one_line(lang, error), tone="warn", icon_name="alert")
-            return Planned(html=top + note)
-        if plan is None:
-            return Planned(html=top + w.note(say(lang, "plan.none"), icon_name="info"))
-        short = say(lang, "plan.short.fits" if plan.fits else "plan.short.over")
-        html = plan_html(lang, plan, machine=top)
-        return Planned(html=html, fits=plan.fits or thought is not None, short=short)
 
 
 def plan_html(lang: str, plan: TrainingPlan, *, machine: str = "") -> str:

@@ -15,7 +15,7 @@ from studio.engines.engine import Progress
 from studio.engines.trained import Trained
 from studio.jobs.jobs import Run
 from studio.telemetry.thinning import Thin
-from studio.ui import units
+from studio.ui import tiles, units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
 
@@ -130,51 +130,51 @@ def _loss(lang: str, look: TrainLook) -> str:
     loss, evals = look.lines.get("loss"), look.lines.get("eval_loss")
     if loss is None and evals is None:
         return ""
-    body = _big(_value(loss), say(lang, "train.latest"))
+    body = tiles.big(_value(loss), say(lang, "train.latest"))
     if evals is not None and evals.lowest is not None:
         step, value = evals.lowest
-        body += _big(
+        body += tiles.big(
             units.number(value),
             say(lang, "train.best_eval", step=units.number(int(step))),
             second=True,
         )
     elif loss is not None and loss.lowest is not None:
-        body += _sub(say(lang, "train.lowest", value=units.number(loss.lowest[1])))
-    return _tile(say(lang, "train.curve.loss"), body)
+        body += tiles.sub(say(lang, "train.lowest", value=units.number(loss.lowest[1])))
+    return tiles.tile(say(lang, "train.curve.loss"), body)
 
 
 def _steps(lang: str, run: Run, look: TrainLook) -> str:
     at = look.progress
     if at is None or not at.total:
         return ""
-    body = _big(units.number(int(at.done)), f"/ {units.number(int(at.total))}")
+    body = tiles.big(units.number(int(at.done)), f"/ {units.number(int(at.total))}")
     body += w.bar(at.done / at.total, tone="accent" if run.state.alive else "ok")
     if run.state.alive and at.remaining_s is not None:
         left = units.duration(lang, at.remaining_s)
-        body += _sub(say(lang, "train.left", time=left))
-    return _tile(say(lang, "train.step"), body)
+        body += tiles.sub(say(lang, "train.left", time=left))
+    return tiles.tile(say(lang, "train.step"), body)
 
 
 def _speed(lang: str, look: TrainLook) -> str:
     tokens, samples = look.lines.get("throughput"), look.lines.get("samples_per_s")
     if tokens is None and samples is None:
         return ""
-    body = _big(_value(tokens), "tokens/s") if tokens else ""
+    body = tiles.big(_value(tokens), "tokens/s") if tokens else ""
     if samples is not None:
-        body += _big(_value(samples), say(lang, "train.samples_s"), second=bool(tokens))
-    return _tile(say(lang, "train.speed"), body)
+        body += tiles.big(_value(samples), say(lang, "train.samples_s"), second=bool(tokens))
+    return tiles.tile(say(lang, "train.speed"), body)
 
 
 def _best(lang: str, look: TrainLook) -> str:
     best = look.best
     if best is None:
         return ""
-    body = _big(units.number(best.step), "")
+    body = tiles.big(units.number(best.step), "")
     if best.eval_loss is not None:
-        body += _sub(say(lang, "train.best_loss", value=units.number(best.eval_loss)))
+        body += tiles.sub(say(lang, "train.best_loss", value=units.number(best.eval_loss)))
     else:
-        body += _sub(say(lang, "train.newest_checkpoint"))
-    return _tile(say(lang, "train.best_checkpoint" if best.best else "train.checkpoint"), body)
+        body += tiles.sub(say(lang, "train.newest_checkpoint"))
+    return tiles.tile(say(lang, "train.best_checkpoint" if best.best else "train.checkpoint"), body)
 
 
 def _missing(run: Run, look: TrainLook) -> bool:
@@ -190,18 +190,18 @@ def _host(lang: str, look: TrainLook) -> str:
     share = now / look.host_total_bytes if look.host_total_bytes else None
     value, unit = units.size(now).split()
     of = f" / {units.gib(look.host_total_bytes)}" if look.host_total_bytes else ""
-    body = _big(value, unit + of, second=True)
+    body = tiles.big(value, unit + of, second=True)
     if share is not None:
         body += w.bar(share, tone="warn" if share > 0.9 else "accent")
     body += _curve(lang, look.host_at, [("a", look.host_bytes)], top=max(look.host_bytes))
-    return _tile(say(lang, "live.ram"), body)
+    return tiles.tile(say(lang, "live.ram"), body)
 
 
 def _card(lang: str, card: CardTime) -> str:
     used = card.used_bytes[-1] if card.used_bytes else 0.0
     total = card.total_bytes
     unit = "GiB" if not total else f"/ {units.gib(total)}"
-    body = _big(units.gib(used).removesuffix(" GiB"), unit, second=True)
+    body = tiles.big(units.gib(used).removesuffix(" GiB"), unit, second=True)
     if total:
         body += w.bar(used / total, tone="warn" if used / total > 0.95 else "accent")
     top = total or max(card.used_bytes, default=1.0)
@@ -209,7 +209,7 @@ def _card(lang: str, card: CardTime) -> str:
     load = units.percent(card.loads[-1]) if card.loads and card.loads[-1] >= 0 else "–"
     body += _curve(lang, card.at, [("a", card.used_bytes), ("b", loads)], top=top)
     side = w.tag(f"{say(lang, 'live.load')} {load}")
-    return _tile(say(lang, "live.card", index=card.index), body, side=side)
+    return tiles.tile(say(lang, "live.card", index=card.index), body, side=side)
 
 
 def _curve(
@@ -253,17 +253,3 @@ def _value(line: Thin | None) -> str:
     if line is None or line.last is None:
         return "–"
     return units.number(line.last[1]) if math.isfinite(line.last[1]) else "NaN"
-
-
-def _tile(title: str, body: str, *, side: str = "") -> str:
-    head = f"<header><h4>{w.esc(title)}</h4>{side}</header>"
-    return f'<section class="l-tile">{head}{body}</section>'
-
-
-def _big(text: str, unit: str = "", *, second: bool = False) -> str:
-    kind = " second" if second else ""
-    return f'<p class="l-big{kind}"><b>{w.esc(text)}</b><span>{w.esc(unit)}</span></p>'
-
-
-def _sub(text: str) -> str:
-    return f'<p class="l-sub">{w.esc(text)}</p>'

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from studio.studio import Studio
 
 BUILD_S = 1800
 START_S = 600
+LAUNCH_S = 120
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,6 +53,19 @@ def real_studio(test_home: Path) -> Iterator[Studio]:
 def samples() -> list[dict[str, str]]:
     """The questions and answers the tiny model was trained on."""
     return json.loads((ROOT / "assets/data/smoke_zh_en.json").read_text(encoding="utf-8"))
+
+
+def launched(
+    studio: Studio, before: Collection[str], right: Callable[[Run], bool] = lambda run: True
+) -> Run:
+    """Return the run that a click has launched, once it is there; the page may show an old one."""
+    until = time.monotonic() + LAUNCH_S
+    while time.monotonic() < until:
+        for run in studio.jobs.list():
+            if run.id not in before and right(run):
+                return run
+        time.sleep(0.1)
+    raise AssertionError("the launch made no run")
 
 
 def ready(studio: Studio, run: Run) -> Run:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.conftest import ready
-from e2e.test_browser import browser_page, page_served, shot
+from e2e.conftest import launched, ready
+from e2e.test_browser import browser_page, fits, page_served, shot
 from studio.core.settings import Settings
 from studio.core.spec import State
-from studio.jobs.jobs import Run
 from studio.jobs.shim import procs
 from studio.studio import Studio
 
@@ -31,17 +29,6 @@ def field(page: Page, name: str):
     )
 
 
-def _launched(studio: Studio, known: set[str]) -> Run:
-    """Return the load test that was just launched, once it is there."""
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        for run in studio.jobs.list(engine="vllm-bench"):
-            if run.id not in known:
-                return run
-        time.sleep(0.1)
-    raise AssertionError("the launch made no run")
-
-
 def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_studio: Studio) -> None:
     server = ready(real_studio, real_studio.launch_recipe("vllm/smoke"))
     base = f"http://127.0.0.1:{server.spec.port}/v1"
@@ -58,19 +45,19 @@ def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_stud
         page.locator('[data-work="bench"] [data-form-find]').fill("num_prompts")
         field(page, "num_prompts").fill(str(REQUESTS))
         plan = page.locator('[data-work="bench"] [data-work-plan]')
-        expect(plan).to_contain_text(f"{POINTS * REQUESTS}", timeout=20_000)
+        expect(plan).to_contain_text(f"{POINTS * REQUESTS}")
         known = {run.id for run in real_studio.jobs.list(engine="vllm-bench")}
         page.locator('[data-work="bench"] [data-act="launch"]').click()
 
-        run = _launched(real_studio, known)
+        run = launched(real_studio, known, lambda run: run.spec.engine == "vllm-bench")
         live = page.locator("#bench-live")
         expect(live.locator(f'[data-ladder-live="bench/run/{run.id}"]')).to_be_visible()
         expect(live.locator(".l-b-dots .l-on").first).to_be_visible(timeout=SLOW)
         shot(page, "bench-live.zh")
         page.locator('#bench-head [data-act="stop"]').click()
-        expect(page.locator("#bench-head .l-stopped")).to_be_visible(timeout=60_000)
+        expect(page.locator("#bench-head .l-stopped")).to_be_visible()
         resume = live.locator('[data-act="resume"]')
-        expect(resume).to_be_visible(timeout=20_000)
+        expect(resume).to_be_visible()
         name = resume.get_attribute("data-value")
         first = real_studio.saved.get(name)
         kept = {point.id: point.at for point in first.points if point.done}
@@ -78,18 +65,18 @@ def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_stud
 
         resume.click()
         expect(live.locator(".l-b-dots .l-on")).to_have_count(POINTS, timeout=SLOW)
-        expect(page.locator("#bench-head .l-done")).to_be_visible(timeout=60_000)
-        expect(live.locator(".l-b-verdict")).to_be_visible(timeout=20_000)
+        expect(page.locator("#bench-head .l-done")).to_be_visible()
+        expect(live.locator(".l-b-verdict")).to_be_visible()
         whole = real_studio.saved.get(name)
         assert {p.id: p.at for p in whole.points if p.id in kept} == kept, "done points stay"
         assert sum(point.done for point in whole.points) == POINTS
 
         page.locator("#bench-view-results-button").click()
         table = page.locator("[data-bench-table]")
-        expect(table.locator(f'tr[data-key="{name}"]')).to_be_visible(timeout=20_000)
+        expect(table.locator(f'tr[data-key="{name}"]')).to_be_visible()
         page.locator("[data-bench-by=points]").click()
         page.locator('[data-bench-filters] [name="find"]').fill(name)
-        expect(table).to_have_attribute("data-total", str(POINTS), timeout=10_000)
+        expect(table).to_have_attribute("data-total", str(POINTS))
         page.locator('[data-bench-sort="output_throughput"]').click()
         expect(table.locator('th[aria-sort="descending"]')).to_contain_text("tok/s")
         page.locator('[data-bench-what="output_throughput"]').click()
@@ -99,19 +86,17 @@ def test_load_test_stop_resume_results_compare_delete(test_home: Path, real_stud
         for ident in ("in32-out48-c1-r0", "in32-out48-c2-r0"):
             table.locator(f'tr[data-key="{name}/{ident}"] input').check()
         page.locator("[data-bench-compare]").click()
-        expect(page.locator(".l-b-compared")).to_contain_text("%", timeout=20_000)
+        expect(page.locator(".l-b-compared")).to_contain_text("%")
         page.go_back()
         page.locator("[data-bench-by=folders]").click()
         table.locator(f'tr[data-key="{name}"] .l-link').click()
         one = page.locator(".l-b-one")
-        expect(one.locator(".l-b-verdict")).to_be_visible(timeout=20_000)
-        expect(one.locator('[data-kind="throughput-latency"] svg').first).to_be_visible(
-            timeout=30_000
-        )
+        expect(one.locator(".l-b-verdict")).to_be_visible()
+        expect(one.locator('[data-kind="throughput-latency"] svg').first).to_be_visible()
         shot(page, "bench-results.zh")
         one.locator('[data-act="delete"]').click()
         page.locator("dialog .danger-fill").click()
-        expect(table.locator(f'tr[data-key="{name}"]')).to_have_count(0, timeout=20_000)
+        expect(table.locator(f'tr[data-key="{name}"]')).to_have_count(0)
         assert outside == []
     assert not (test_home / "bench" / name).exists()
     for run in real_studio.jobs.list(engine="vllm-bench"):
@@ -131,6 +116,6 @@ def test_nothing_sticks_out_on_a_phone_and_an_empty_home_teaches(tmp_path: Path)
             ("load", "No server answers yet"),
         ):
             page.locator(f"#bench-view-{view}-button").click()
-            expect(page.locator(f"#bench-view-{view}")).to_contain_text(words, timeout=20_000)
-            assert page.evaluate("document.documentElement.scrollWidth") <= 400
+            expect(page.locator(f"#bench-view-{view}")).to_contain_text(words)
+            fits(page, 400)
         assert "view=load" in page.url

@@ -202,7 +202,7 @@ def test_cancel_in_the_middle(editor: Editor, plain: np.ndarray) -> None:
     began = time.monotonic()
     assert editor.http.delete(f"{editor.base}/images/jobs/{job}").is_success
     told = editor.until(job, lambda told: told["state"] == "cancelled")
-    assert told["step"] < 200 and time.monotonic() - began < 10
+    assert told["step"] < 200 and time.monotonic() - began < 60
     assert (editor.edit() == plain).all(), "the pipeline stays usable"
 
 

@@ -84,8 +84,8 @@ def nobody_started(link: Link, real_studio: Studio) -> set[str]:
         for name, value in zip(("username", "password"), link.guest, strict=True):
             page.locator(f'[name="{name}"]').fill(value)
         page.keyboard.press("Enter")
-        expect(page.locator("[data-image-desk]")).to_be_visible(timeout=60_000)
-        expect(page.locator("[data-image-answer] .l-empty")).to_be_visible(timeout=20_000)
+        expect(page.locator("[data-image-desk]")).to_be_visible()
+        expect(page.locator("[data-image-answer] .l-empty")).to_be_visible()
         closed = "#image-worker, [data-work], [data-act=start], [data-image-batch], .l-tab"
         assert page.locator(closed).count() == 0
         browser.close()

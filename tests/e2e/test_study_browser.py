@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 from ui import study_seeds
 
-from e2e.test_browser import browser_page, page_served, shot
+from e2e.test_browser import browser_page, fits, page_served, shot
 from studio.core.settings import Settings
 from studio.core.spec import State
 from studio.jobs.shim import procs
@@ -100,7 +100,7 @@ def test_votes_by_keys_and_buttons_without_names(tmp_path: Path, width: int) -> 
             expect(count).to_contain_text("1 / 4", timeout=SLOW_MS)
             assert "tuned" not in room.inner_text() and "base" not in room.inner_text()
             shot(page, f"quality-vote-{width}.zh")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            fits(page, width)
             for number, key in ((2, "1"), (3, "2"), (4, "0"), (3, "u"), (4, "2")):
                 page.keyboard.press(key)
                 expect(count).to_contain_text(f"{number} / 4", timeout=SLOW_MS)
@@ -112,7 +112,7 @@ def test_votes_by_keys_and_buttons_without_names(tmp_path: Path, width: int) -> 
             expect(wins).to_contain_text("tuned", timeout=SLOW_MS)
             expect(wins).to_contain_text("95%")
             shot(page, f"quality-{width}.zh")
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            fits(page, width)
             assert outside == []
     choices = [vote.verdict.won for vote in studio.quality._votes(name).all()]
     assert choices == ["left", "right", "right", "tie"]

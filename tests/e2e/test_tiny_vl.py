@@ -24,7 +24,7 @@ from studio.studio import Studio
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
-WORKER = ROOT / "studio/engines/workers/draw_shapes.py"
+WORKERS = ROOT / "studio/engines/workers"
 NUM_PICTURES = 160
 ASKS = {
     "what": {"en": "What is in the picture?", "zh": "图里是什么？"},
@@ -33,22 +33,23 @@ ASKS = {
 }
 
 
-def load_worker() -> ModuleType:
-    """The drawing code that made the training pictures; it needs Pillow alone."""
-    spec = importlib.util.spec_from_file_location("draw_shapes", WORKER)
-    module = sys.modules["draw_shapes"] = importlib.util.module_from_spec(spec)
+def load_worker(name: str) -> ModuleType:
+    """A module of what drew the training pictures; it needs Pillow alone."""
+    spec = importlib.util.spec_from_file_location(name, WORKERS / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-SHAPES = load_worker()
+PICTURES = load_worker("shape_pictures")
+TALK = load_worker("shape_talk")  # which imports the first
 
 
 @pytest.fixture(scope="module")
 def drawings() -> list[Any]:
     """Pictures from the half that no training has seen."""
     rng = random.Random(20)
-    return [SHAPES.draw(rng, held_out=True) for _ in range(NUM_PICTURES)]
+    return [PICTURES.draw(rng, held_out=True) for _ in range(NUM_PICTURES)]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def share_right(endpoint: Endpoint, drawings: list[Any], asks: str, lang: str) -
 
     def right(drawing: Any) -> bool:
         text = reply(endpoint, asked(ASKS[asks][lang], drawing))
-        return text == SHAPES.answer(asks, drawing, lang)
+        return text == TALK.answer(asks, drawing, lang)
 
     with ThreadPoolExecutor(8) as pool:
         return sum(pool.map(right, drawings)) / len(drawings)
@@ -97,8 +98,8 @@ def share_right(endpoint: Endpoint, drawings: list[Any], asks: str, lang: str) -
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_vllm_names_shape_and_colour_of_unseen_pictures(vllm: Endpoint, drawings, lang) -> None:
     """At least 90 % of held-out pictures, every shape and colour among them."""
-    assert {drawing.shape for drawing in drawings} == set(SHAPES.SHAPES)
-    assert {drawing.colour for drawing in drawings} == set(SHAPES.COLOURS)
+    assert {drawing.shape for drawing in drawings} == set(PICTURES.SHAPES)
+    assert {drawing.colour for drawing in drawings} == set(PICTURES.COLOURS)
     share = share_right(vllm, drawings, "what", lang)
     print(f"vLLM, {lang}: {share:.1%} of {len(drawings)} unseen pictures")
     assert share >= 0.9
@@ -117,9 +118,9 @@ def test_follow_up_is_about_the_same_picture(vllm: Endpoint, drawings) -> None:
 
     def right(drawing: Any) -> bool:
         first = asked(ASKS["shape"]["en"], drawing)
-        said = {"role": "assistant", "content": SHAPES.answer("shape", drawing, "en")}
+        said = {"role": "assistant", "content": TALK.answer("shape", drawing, "en")}
         second = {"role": "user", "content": ASKS["colour"]["zh"]}
-        return reply(vllm, first, said, second) == SHAPES.answer("colour", drawing, "zh")
+        return reply(vllm, first, said, second) == TALK.answer("colour", drawing, "zh")
 
     with ThreadPoolExecutor(8) as pool:
         count = sum(pool.map(right, drawings[:40]))
@@ -131,7 +132,7 @@ def test_two_pictures_in_one_request(vllm: Endpoint, drawings) -> None:
     pairs = list(zip(drawings[:40:2], drawings[1:40:2], strict=True))
 
     def right(pair: tuple[Any, Any]) -> bool:
-        return reply(vllm, asked(ASKS["what"]["zh"], *pair)) == SHAPES.both(*pair, "zh")
+        return reply(vllm, asked(ASKS["what"]["zh"], *pair)) == TALK.both(*pair, "zh")
 
     with ThreadPoolExecutor(8) as pool:
         count = sum(pool.map(right, pairs))
@@ -140,7 +141,7 @@ def test_two_pictures_in_one_request(vllm: Endpoint, drawings) -> None:
 
 
 def test_greeting_without_a_picture(vllm: Endpoint) -> None:
-    expected = dict(SHAPES.TALK)
+    expected = dict(TALK.TALK)
     for hello in ("Hello", "你好"):
         assert reply(vllm, {"role": "user", "content": hello}) == expected[hello]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from e2e.conftest import launched
 from e2e.test_browser import browser_page, page_served, shot
 from e2e.training import rows_of
 from studio.core.settings import Settings
@@ -17,7 +18,7 @@ from studio.studio import Studio
 
 pytestmark = [pytest.mark.browser, pytest.mark.engine, pytest.mark.timeout(2400)]
 
-SLOW_MS = 30_000
+SLOW_MS = 60_000
 QUESTION = "什么是悠米？"
 YAML = """\
 ### as it stands in somebody's notes
@@ -72,7 +73,7 @@ def test_from_upload_to_a_tuned_model_beside_its_base(test_home: Path, tmp_path:
         page.keyboard.press("Enter")
         tuned, base = page.locator("#chat-right"), page.locator("#chat-left")
         for side in (tuned, base):  # the figures come with the end of an answer
-            expect(side).to_contain_text("TTFT", timeout=60_000)
+            expect(side).to_contain_text("TTFT")
         assert right in tuned.inner_text()
         assert right not in base.inner_text(), "the base has not learned it"
         shot(page, "train-compare.zh")
@@ -108,8 +109,9 @@ def _paste(page: Page) -> None:
 
 def _launched(page: Page, studio: Studio, before: set[str]):
     page.locator('[data-work="train"] [data-act="launch"]').click()
+    run = launched(studio, before, lambda run: bool(run.spec.ranks))
     expect(page.locator("#train-head")).to_contain_text("tiny-qwen2.5", timeout=SLOW_MS)
-    return next(r for r in studio.jobs.list() if r.id not in before and r.spec.ranks)
+    return run
 
 
 def _serve(page: Page, studio: Studio, run_id: str):
@@ -119,9 +121,10 @@ def _serve(page: Page, studio: Studio, run_id: str):
     results = page.locator("#train-results")
     expect(results).to_contain_text("第 60 步", timeout=SLOW_MS)
     shot(page, "train-results.zh")
+    before = {run.id for run in studio.jobs.list()}
     results.locator(".l-card").first.locator('[data-act="serve-tuned"]').click()
+    server = launched(studio, before, lambda run: run.spec.serves)
     expect(results.locator(".l-chip").first).to_be_visible(timeout=SLOW_MS)
-    server = studio.jobs.list(serves=True, limit=1)[0]
     return studio.jobs.wait(server.id, lambda r: r.state is State.READY, timeout_s=900)
 
 

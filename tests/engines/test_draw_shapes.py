@@ -73,10 +73,10 @@ def test_no_training_picture_is_held_out(load_shapes) -> None:
 @pytest.fixture
 def load_shapes(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(str(WORKER.parent))
-    monkeypatch.delitem(sys.modules, "draw_shapes", raising=False)
-    import draw_shapes
+    monkeypatch.delitem(sys.modules, "shape_pictures", raising=False)
+    import shape_pictures
 
-    return draw_shapes
+    return shape_pictures
 
 
 def test_training_draws_first_and_reads_what_was_drawn() -> None:

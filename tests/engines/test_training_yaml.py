@@ -11,7 +11,8 @@ from studio.core.errors import RecipeInvalid
 from studio.core.recipes import check_settings
 from studio.engines.launchers import decide
 from studio.engines.training_config import LlamaFactoryTrainConfig as Config
-from studio.engines.training_yaml import from_yaml, to_yaml
+from studio.engines.training_yaml import to_yaml
+from studio.engines.training_yaml_read import from_yaml
 
 LORA = """\
 ### model

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chat.sse_server import FakeChat, Script
+
+answers = itertools.count(1)
 
 
 def pictures(message: dict) -> list[str]:
@@ -33,13 +36,14 @@ def pictures(message: dict) -> list[str]:
 
 
 def report(body: dict) -> list[str]:
-    """Say what came, a word at a time."""
+    """Say what came and the how manieth answer this is, a word at a time."""
     asked = [message for message in body["messages"] if message["role"] == "user"]
     lines = [f"Stand-in: {len(asked)} question(s)."]
     lines += [
         f"Question {n} brought {', '.join(pictures(message)) or 'no picture'}."
         for n, message in enumerate(asked, 1)
     ]
+    lines.append(f"Answer {next(answers)}.")
     return [f"{word} " for word in " ".join(lines).split()]
 
 

@@ -18,44 +18,26 @@ import signal
 import subprocess
 import sys
 import tarfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1]), str(HERE.parent)]
 
+from train_cases import LARGE, LORA, SHAPES, WAVES, Case  # noqa: E402
+from train_watch import ByHand, Memory, Steps  # noqa: E402
+
 from studio.core.settings import ROOT, Settings  # noqa: E402
-from studio.core.spec import RunSpec, State  # noqa: E402
+from studio.core.spec import State  # noqa: E402
 from studio.jobs.jobs import Run  # noqa: E402
-from studio.jobs.shim import nvml, procs  # noqa: E402
+from studio.jobs.shim import procs  # noqa: E402
 from studio.jobs.shim.cards import read_cards  # noqa: E402
 from studio.studio import Launch, Studio  # noqa: E402
 
-SHAPES: dict[str, dict[str, Any]] = {
-    "qwen2.5-1.5b": {
-        "hidden_size": 1536,
-        "intermediate_size": 8960,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 2,
-        "vocab_size": 151936,
-        "tie_word_embeddings": True,
-    },
-    "qwen2.5-7b": {
-        "hidden_size": 3584,
-        "intermediate_size": 18944,
-        "num_hidden_layers": 28,
-        "num_attention_heads": 28,
-        "num_key_value_heads": 4,
-        "vocab_size": 152064,
-        "tie_word_embeddings": False,
-    },
-}
 MODELS, DATA = Path("/tmp/models"), Path("/tmp/points-data")
-CUTOFF, SAMPLES, WARM_STEPS, EVERY = 1024, 1600, 10, 5
+CUTOFF, SAMPLES, EVERY = 1024, 1600, 5
 
 MAKE = """
 import json, sys, torch
@@ -67,201 +49,6 @@ with torch.device("cuda"):
 model.save_pretrained(sys.argv[1])
 print(sum(p.numel() for p in model.parameters()))
 """
-
-
-class Case(NamedTuple):
-    """One setting to be measured."""
-
-    label: str
-    model: str
-    cards: int
-    steps: int
-    settings: dict[str, Any]
-
-
-FULL = {
-    "finetuning_type": "full",
-    "learning_rate": 1e-5,
-    "per_device_train_batch_size": 2,
-    "lr_scheduler_type": "constant",
-}
-LORA = {
-    "finetuning_type": "lora",
-    "lora_rank": 8,
-    "lora_target": "all",
-    "per_device_train_batch_size": 4,
-    "lr_scheduler_type": "constant",
-}
-SMALL, LARGE = "qwen2.5-1.5b", "qwen2.5-7b"
-WAVES: dict[str, list[Case]] = {
-    "one": [
-        Case("7B LoRA, one card", LARGE, 1, 60, LORA),
-        Case("1.5B full, one card", SMALL, 1, 120, FULL),
-    ],
-    "one-small": [Case("1.5B full, one card", SMALL, 1, 120, FULL)],
-    "lora-ddp": [Case("7B LoRA, DDP x2", LARGE, 2, 60, LORA)],
-    "ddp": [Case("1.5B full, DDP x2", SMALL, 2, 120, FULL)],
-    "zero1": [Case("1.5B full, ZeRO-1 x2", SMALL, 2, 120, {**FULL, "strategy": "zero1"})],
-    "zero2": [Case("1.5B full, ZeRO-2 x2", SMALL, 2, 120, {**FULL, "strategy": "zero2"})],
-    "zero3": [Case("1.5B full, ZeRO-3 x2", SMALL, 2, 60, {**FULL, "strategy": "zero3"})],
-    "zero2-offload": [
-        Case(
-            "1.5B full, ZeRO-2 + optimizer offload x2",
-            SMALL,
-            2,
-            20,
-            {**FULL, "strategy": "zero2", "offload": "optimizer"},
-        )
-    ],
-    "zero3-offload": [
-        Case(
-            "1.5B full, ZeRO-3 + all offloaded x2",
-            SMALL,
-            2,
-            30,
-            {**FULL, "strategy": "zero3", "offload": "all"},
-        )
-    ],
-    "lora-zero2": [Case("7B LoRA, ZeRO-2 x2", LARGE, 2, 60, {**LORA, "strategy": "zero2"})],
-    "lora-zero3": [Case("7B LoRA, ZeRO-3 x2", LARGE, 2, 40, {**LORA, "strategy": "zero3"})],
-    "fsdp2": [
-        Case(
-            "1.5B full, FSDP2 x2",
-            SMALL,
-            2,
-            60,
-            {**FULL, "strategy": "fsdp2", "launcher": "accelerate"},
-        )
-    ],
-    "qlora": [
-        Case("7B QLoRA NF4, one card", LARGE, 1, 40, {**LORA, "quantization_bit": 4}),
-        Case(
-            "1.5B full, batch 8, one card",
-            SMALL,
-            1,
-            60,
-            {**FULL, "per_device_train_batch_size": 8},
-        ),
-    ],
-    "launchers": [
-        Case(
-            "1.5B full, ZeRO-2 x2, deepspeed launcher",
-            SMALL,
-            2,
-            60,
-            {**FULL, "strategy": "zero2", "launcher": "deepspeed"},
-        )
-    ],
-    "accelerate": [
-        Case(
-            "1.5B full, DDP x2, accelerate launch",
-            SMALL,
-            2,
-            60,
-            {**FULL, "launcher": "accelerate"},
-        )
-    ],
-}
-
-
-class Steps(threading.Thread):
-    """Notes by its own clock when each row of a trainer's log appears."""
-
-    def __init__(self, log: Path) -> None:
-        super().__init__(daemon=True)
-        self.log, self.seen, self.over = log, {}, threading.Event()
-
-    def run(self) -> None:
-        """Look every few milliseconds until told to stop."""
-        size = 0
-        while not self.over.wait(0.004):
-            try:
-                now = self.log.stat().st_size
-            except OSError:
-                continue
-            if now == size:
-                continue
-            at, size = time.monotonic(), now
-            for line in self.log.read_text().splitlines():
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    continue
-                if "loss" in row:
-                    self.seen.setdefault(row["current_steps"], (at, row["loss"]))
-
-    def rate(self, batch: int) -> dict[str, Any]:
-        """Return samples/s after the warm-up and the losses seen."""
-        self.over.set()
-        steps = sorted(step for step in self.seen if step >= WARM_STEPS)
-        if len(steps) < 2:
-            return {"samples_per_s": None}
-        first, last = steps[0], steps[-1]
-        seconds = self.seen[last][0] - self.seen[first][0]
-        return {
-            "samples_per_s": round((last - first) * batch / seconds, 3),
-            "steps": [first, last],
-            "loss": [self.seen[first][1], self.seen[last][1]],
-        }
-
-
-class Memory(threading.Thread):
-    """Keeps the most that the vendor's tool shows on each card, less what was there before."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.before = {card.index: card.used for card in read_cards()}
-        self.peak = dict.fromkeys(self.before, 0)
-        self.over = threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        """Look four times a second until told to stop."""
-        open_ones = nvml.open_cards((card.index, card.uuid) for card in read_cards())
-        assert open_ones is not None, "no NVML here"
-        while not self.over.wait(0.25):
-            for card, before in self.before.items():
-                reading = open_ones.read(card)
-                if reading is not None:
-                    self.peak[card] = max(self.peak[card], reading.used - before)
-
-    def mib(self, cards: Sequence[int]) -> list[int]:
-        """Return the peaks of some cards in MiB."""
-        return [self.peak[card] // 2**20 for card in cards]
-
-
-class ByHand:
-    """The same command with the same files in a folder of its own, without the studio."""
-
-    def __init__(self, spec: RunSpec, folder: Path, cards: Sequence[int]) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
-        (folder / "artifacts").mkdir(parents=True)
-        for name, text in spec.command.files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(text)
-        env = {**os.environ, **spec.command.env, "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-        env["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, cards))
-        self.folder = folder
-        with (folder / "log.txt").open("w") as log:
-            self.process = subprocess.Popen(
-                spec.command.argv,
-                cwd=folder,
-                env=env,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-
-    def wait(self, timeout_s: float) -> int:
-        """Wait for the end; kill what is left of its session."""
-        try:
-            return self.process.wait(timeout_s)
-        finally:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 class Session:

@@ -24,7 +24,7 @@ def ask(jobs: Jobs, count: int, *pinned: int) -> Run:
 
 
 def running(jobs: Jobs, run: Run) -> Run:
-    return jobs.wait(run.id, lambda r: r.state is State.RUNNING, timeout_s=20)
+    return jobs.wait(run.id, lambda r: r.state is State.RUNNING, timeout_s=120)
 
 
 def test_two_side_by_side_and_a_third_waits(jobs: Jobs, fake_cards: Callable[..., None]) -> None:
@@ -44,7 +44,7 @@ def test_the_engine_sees_only_its_cards(jobs: Jobs, fake_cards: Callable[..., No
     asked = asked.model_copy(
         update={"command": Command(argv=("sh", "-c", "echo see=$CUDA_VISIBLE_DEVICES"))}
     )
-    run = jobs.wait(jobs.submit(asked).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(asked).id, timeout_s=120)
     assert "see=1,2" in run.dir.log.read_text()
 
 
@@ -98,7 +98,7 @@ def test_stopped_in_the_queue_never_starts(jobs: Jobs, fake_cards: Callable[...,
     running(jobs, ask(jobs, 1))
     waiting = ask(jobs, 1)
     jobs.stop(waiting.id)
-    ended = jobs.wait(waiting.id, timeout_s=20)
+    ended = jobs.wait(waiting.id, timeout_s=120)
     assert (ended.state, ended.started_at) == (State.STOPPED, None)
     assert jobs.queue() == []
 
@@ -140,7 +140,7 @@ def test_peak_memory_per_card(
         time.sleep(0.05)
     fake_cards(IDLE, IDLE)
     jobs.stop(run.id)
-    result = jobs.wait(run.id, timeout_s=30).result
+    result = jobs.wait(run.id, timeout_s=120).result
     assert result["peak_gpu_bytes"] == {"1": 8192 * 2**20}
     assert result["gpu_memory_held"] == []
     json.dumps(result)

@@ -14,7 +14,7 @@ HALF = Progress(5, 10, "step 5/10", 9.0)
 
 def ended(jobs: Jobs, came_up: int, asked_for: int) -> Run:
     asked = spec("ranks", came_up, 2.2, ranks=asked_for)
-    return jobs.wait(jobs.submit(asked).id, timeout_s=20)
+    return jobs.wait(jobs.submit(asked).id, timeout_s=120)
 
 
 def test_each_sample_counts_the_topmost_ranks(jobs: Jobs) -> None:
@@ -39,13 +39,13 @@ def test_fewer_are_told(jobs: Jobs) -> None:
 def test_one_process_without_a_launcher_is_one(jobs: Jobs) -> None:
     """Accelerate starts one plain process when it cannot start two; it has no rank."""
     asked = spec("leave", 0, ranks=2)
-    run = jobs.wait(jobs.submit(asked).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(asked).id, timeout_s=120)
     assert run.ranks_seen == 1
     assert "Only 1 of 2" in runview.ranks_note("en", run, None)
 
 
 def test_what_is_no_training_has_no_ranks(jobs: Jobs) -> None:
-    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=120)
     assert run.ranks_seen == 0
     assert "ranks" not in run.summary()
     assert not any("ranks" in row for row in run.dir.metrics())
@@ -58,10 +58,10 @@ def test_processes_may_still_be_starting(jobs: Jobs) -> None:
         assert runview.ranks_note("en", now, None) == ""
     finally:
         jobs.stop(run.id)
-        jobs.wait(run.id, timeout_s=20)
+        jobs.wait(run.id, timeout_s=120)
 
 
 def test_a_failed_run_tells_only_what_was_seen(jobs: Jobs) -> None:
-    run = jobs.wait(jobs.submit(spec("leave", 3, ranks=2)).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(spec("leave", 3, ranks=2)).id, timeout_s=120)
     assert run.state is State.FAILED
     assert runview.ranks_note("en", run, HALF) == ""

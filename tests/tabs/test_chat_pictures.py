@@ -325,6 +325,6 @@ def test_sample_questions_bring_their_pictures(page: Page, model: FakeChat) -> N
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_tiny_model_was_trained_on_the_sample_questions(lang: str) -> None:
-    worker = (ROOT / "studio/engines/workers/draw_shapes.py").read_text(encoding="utf-8")
+    worker = (ROOT / "studio/engines/workers/shape_talk.py").read_text(encoding="utf-8")
     for row in words(lang)["chat.picture.samples"].splitlines():
         assert f'"{row.partition(" ")[2]}"' in worker

@@ -69,7 +69,7 @@ def studio(jobs: Jobs, settings: Settings, fake_cards: Callable[..., None]) -> S
 def failed(studio: Studio) -> Run:
     """A run on the cards 1, 2 and 3 that failed because 8 heads cannot be divided by 3."""
     asked = Launch(engine="short", settings=THREE, name="eight", cards=[1, 2, 3])
-    run = studio.jobs.wait(studio.launch(asked).id, timeout_s=20)
+    run = studio.jobs.wait(studio.launch(asked).id, timeout_s=120)
     assert run.state is State.FAILED
     return run
 
@@ -120,7 +120,7 @@ def test_fixes_for_more_cards_than_there_are_stay_away(failed: Run, studio: Stud
 
 def test_a_click_launches_the_fix_on_the_same_cards(failed: Run, studio: Studio) -> None:
     act, value, _ = next(buttons(runview.reason("en", failed, 4)))
-    run = studio.jobs.wait(click(studio, act, value), timeout_s=20)
+    run = studio.jobs.wait(click(studio, act, value), timeout_s=120)
     assert run.state is State.DONE
     assert run.spec.config == {**failed.spec.config, "tensor_parallel_size": 2}
     assert run.spec.relaunch_of == failed.id
@@ -137,7 +137,7 @@ def test_a_guest_relaunches_nothing(failed: Run, studio: Studio) -> None:
 
 def test_the_engine_counts_its_cards_again_unless_a_person_did(studio: Studio) -> None:
     def done(run: Run) -> Run:
-        return studio.jobs.wait(run.id, timeout_s=20)
+        return studio.jobs.wait(run.id, timeout_s=120)
 
     own = done(studio.launch(Launch(engine="short", settings={}, name="own")))
     given = done(studio.launch(Launch(engine="short", settings={}, name="given", cards=2)))
@@ -154,9 +154,9 @@ def test_relaunch_by_api_with_and_without_changes(failed: Run, studio: Studio) -
         changed = client.predict(
             failed.id, "tensor_parallel_size=2\ncards=[0, 1]", api_name="/relaunch_run"
         )
-        assert studio.jobs.wait(changed, timeout_s=20).cards == [0, 1]
+        assert studio.jobs.wait(changed, timeout_s=120).cards == [0, 1]
         same = client.predict(failed.id, api_name="/relaunch_run")
-        assert studio.jobs.wait(same, timeout_s=20).state is State.FAILED
+        assert studio.jobs.wait(same, timeout_s=120).state is State.FAILED
         with pytest.raises(Exception, match="not of the form key=value"):
             client.predict(failed.id, "faster", api_name="/relaunch_run")
     finally:

@@ -54,7 +54,7 @@ def test_stop_get_and_delete_by_api(url: str, jobs: Jobs) -> None:
     client = Client(url, verbose=False)
     assert client.predict(run.id, api_name="/get_run")["state"] == "running"
     assert client.predict(run.id, False, api_name="/stop_run")["state"] in ("stopping", "stopped")
-    ended = jobs.wait(run.id, timeout_s=20)
+    ended = jobs.wait(run.id, timeout_s=120)
     assert ended.result["exit_code"] == 7
     client.predict(run.id, api_name="/delete_run")
     assert client.predict(api_name="/list_runs") == []
@@ -66,7 +66,7 @@ def test_errors_are_sentences_not_tracebacks(url: str) -> None:
 
 
 def test_routes_show_list_head_and_log(url: str, jobs: Jobs) -> None:
-    run = jobs.wait(jobs.submit(spec("leave", 3)).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(spec("leave", 3)).id, timeout_s=120)
     assert run.id in get(url, "runs?find=leave&state=failed")["html"]
     assert run.id not in get(url, "runs?find=&state=done")["html"]
     head = get(url, f"run/{run.id}/head")
@@ -79,7 +79,7 @@ def test_routes_show_list_head_and_log(url: str, jobs: Jobs) -> None:
 
 
 def test_files_stay_inside_the_run(url: str, jobs: Jobs, tmp_path) -> None:
-    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=120)
     (tmp_path / "secret").write_text("secret")
     (run.dir.artifacts / "link").symlink_to(tmp_path / "secret")
     with urllib.request.urlopen(f"{url}/ladder/run/{run.id}/file/log.txt") as answer:
@@ -96,7 +96,7 @@ def test_an_ended_run_has_a_journal(url: str, jobs: Jobs) -> None:
     secret = {"SOME_API_KEY": "sk-never-shown", "PLAIN": "shown"}
     env = {**asked.command.env, **secret}
     command = asked.command.model_copy(update={"env": env})
-    run = jobs.wait(jobs.submit(asked.model_copy(update={"command": command})).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(asked.model_copy(update={"command": command})).id, timeout_s=120)
     for lang, heading in (("en", "## Remarks"), ("zh", "## 备注")):
         asks = urllib.request.Request(
             f"{url}/ladder/run/{run.id}/journal", headers={"cookie": f"ladder_lang={lang}"}
@@ -117,12 +117,12 @@ def test_a_run_at_work_has_no_journal_yet(url: str, jobs: Jobs) -> None:
         get(url, f"run/{run.id}/journal")
     assert "journal" not in files("en", jobs.get(run.id))
     jobs.stop(run.id)
-    jobs.wait(run.id, timeout_s=20)
+    jobs.wait(run.id, timeout_s=120)
 
 
 def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs) -> None:
     """A guest's session reaches no handler and no route of this tab."""
-    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=20)
+    run = jobs.wait(jobs.submit(spec("leave", 0)).id, timeout_s=120)
     settings = settings.model_copy(update={"port": free_port(18750)})
     accounts = [
         Account.make("ann", "password1"),

@@ -65,7 +65,7 @@ WHYS = (
     "studio/engines/workers/image_edit/needs.py",
 )
 """Files of the worker where a reason is assigned to `why`, or yielded by `_against`."""
-REASONS = ("studio/jobs/shim/supervise.py", "studio/jobs/shim/leases.py")
+REASONS = tuple(f"studio/jobs/shim/{name}.py" for name in ("supervise", "earlier", "leases"))
 TELLERS = {
     "_note": 0,
     "_step": 1,

@@ -1,5 +1,7 @@
 """Accounts, sessions and the throttle."""
 
+import hashlib
+import importlib.util
 import stat
 from pathlib import Path
 
@@ -94,6 +96,18 @@ def test_the_secret_is_made_once_and_is_private(tmp_path: Path):
 def test_poor_names_and_passwords_are_refused(name: str, password: str):
     with pytest.raises(StudioError):
         Account.make(name, password)
+
+
+def test_a_guess_at_a_password_costs_16_mib_and_its_time():
+    spec = importlib.util.find_spec(accounts.__name__)
+    assert spec is not None and spec.loader is not None
+    shipped = importlib.util.module_from_spec(spec)  # other tests hash in no time
+    spec.loader.exec_module(shipped)
+    account = shipped.Account.make("ann", "rungs and rails")
+    salt = bytes.fromhex(account.salt)
+    key = hashlib.scrypt(b"rungs and rails", salt=salt, n=2**14, r=8, p=1)
+    assert account.digest == key.hex() and len(salt) == 16
+    assert account.knows("rungs and rails") and not account.knows("rungs and rail")
 
 
 def test_names_may_be_chinese():

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import PATIENCE_MS
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -46,12 +47,13 @@ def look(browser: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_page(url: str, *, wait: str = "#ladder-tabs", **how: Any) -> Page:
         context = browser.new_context(viewport={"width": 1440, "height": 900}, **how)
+        context.set_default_timeout(PATIENCE_MS)
         page, trouble = context.new_page(), []
         page.on("requestfinished", lambda r: None if _local(r.url) else trouble.append(r.url))
         page.on("pageerror", lambda error: trouble.append(str(error)))
         pages.append((context, trouble))
         page.goto(url)
-        page.locator(wait).wait_for(timeout=30_000)
+        page.locator(wait).wait_for()
         return page
 
     yield open_page
@@ -68,7 +70,7 @@ def test_the_frame_is_there_before_gradio_and_stays_where_it_is(serve: Any, look
     page = look(serve().url, wait="#nav-chat")
     tab = page.get_by_role("tab", name="Chat")
     before = tab.bounding_box()
-    page.locator("#chat-name textarea").wait_for(timeout=30_000)
+    page.locator("#chat-name textarea").wait_for()
     assert tab.bounding_box() == before
     expect(tab).to_have_attribute("aria-selected", "true")
     expect(page.locator("#ladder-opening")).to_have_count(0)
@@ -98,11 +100,11 @@ def test_language_is_switched_and_kept(serve: Any, look: Any):
     page = look(serve().url)
     expect(page.get_by_role("button", name="Go on")).to_be_visible()
     page.get_by_role("button", name="中文").click()
-    expect(page.get_by_role("button", name="继续")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="继续")).to_be_visible()
     expect(page.get_by_role("tab", name="对话")).to_be_visible()
     expect(page.get_by_label("用户名")).to_be_visible()
     page.reload()
-    expect(page.get_by_role("button", name="继续")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="继续")).to_be_visible()
     page.locator("#chat-name textarea").fill("x")
     page.get_by_role("button", name="继续").click()
     expect(page.locator("#chat-answer textarea")).to_have_value("x local operator zh")
@@ -154,7 +156,7 @@ def test_a_button_in_html_asks_first_and_then_acts(serve: Any, look: Any):
 def test_a_live_place_moves_while_it_is_seen_and_rests_while_it_is_not(serve: Any, look: Any):
     page = look(f"{serve().url}/?tab=runs")
     count = page.locator("#count")
-    expect(count).to_have_text("1", timeout=10_000)
+    expect(count).to_have_text(re.compile("[1-9]"))
     asked: list[str] = []
     page.get_by_role("tab", name="Chat").click()
     expect(page.locator("#chat-name")).to_be_visible()
@@ -162,8 +164,9 @@ def test_a_live_place_moves_while_it_is_seen_and_rests_while_it_is_not(serve: An
     expect(page.locator("#ladder-strip .l-meter-none")).to_be_visible()
     page.wait_for_timeout(3000)
     assert len(asked) <= 1
+    rested = count.text_content() or ""
     page.get_by_role("tab", name="Runs").click()
-    expect(count).not_to_have_text("1", timeout=10_000)
+    expect(count).not_to_have_text(rested)
 
 
 @pytest.mark.parametrize("count", [0, 2, 8])
@@ -195,7 +198,7 @@ def test_a_person_logs_in_sees_a_guests_page_and_logs_out(serve: Any, look: Any)
     expect(page.get_by_label("Name")).to_have_value(GUEST[0])
     page.get_by_label("Password").fill(GUEST[1])
     page.get_by_role("button", name="Enter").click()
-    expect(page.locator("#chat-name")).to_be_visible(timeout=30_000)
+    expect(page.locator("#chat-name")).to_be_visible()
     assert page.url.endswith("/?tab=chat")
     expect(page.get_by_role("tab", name="Runs")).to_have_count(0)
     expect(page.locator(".l-user")).to_contain_text("gus")
@@ -208,9 +211,9 @@ def test_a_server_that_goes_away_is_told(serve: Any, look: Any):
     page = look(served.url)
     expect(page.locator(".l-meter-host")).to_have_count(2)
     page.route("**/ladder/machine*", lambda route: route.abort())
-    expect(page.locator("#ladder-banner")).to_contain_text("does not answer", timeout=20_000)
+    expect(page.locator("#ladder-banner")).to_contain_text("does not answer")
     page.unroute("**/ladder/machine*")
-    expect(page.locator("#ladder-banner")).to_contain_text("back", timeout=30_000)
+    expect(page.locator("#ladder-banner")).to_contain_text("back")
 
 
 def test_no_page_of_ours_can_reach_another_host(serve: Any, look: Any):

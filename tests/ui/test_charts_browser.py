@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from conftest import PATIENCE_MS
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -44,9 +45,10 @@ def look() -> Iterator[Any]:
 
         def open_page(url: str, width: int = 1280, wait: str = "#ladder-tabs") -> Page:
             page = browser.new_page(viewport={"width": width, "height": 900})
+            page.set_default_timeout(PATIENCE_MS)
             page.on("pageerror", lambda error: trouble.append(str(error)))
             page.goto(url)
-            page.locator(wait).first.wait_for(timeout=30_000)
+            page.locator(wait).first.wait_for()
             return page
 
         yield open_page
@@ -84,7 +86,7 @@ def test_plotly_is_loaded_when_the_first_chart_is_seen(url: str, look: Any):
     page.wait_for_timeout(1500)
     assert page.evaluate("typeof window.Plotly") == "undefined"
     page.get_by_role("tab", name="Runs").click()
-    expect(figure(page)).to_have_attribute("data-drawn", "wide", timeout=30_000)
+    expect(figure(page)).to_have_attribute("data-drawn", "wide")
     expect(figure(page).locator(".l-chart-title")).to_contain_text("delivers most")
     assert sum("ladder/plotly.js?v=" in one for one in asked) == 1
     assert all(one.startswith((url, "data:", "blob:")) for one in asked)
@@ -93,7 +95,7 @@ def test_plotly_is_loaded_when_the_first_chart_is_seen(url: str, look: Any):
 def test_a_zoom_survives_an_update_and_a_double_click_undoes_it(url: str, look: Any, folder: Path):
     page = look(f"{url}/?tab=runs")
     place = figure(page)
-    expect(place).to_have_attribute("data-drawn", "wide", timeout=30_000)
+    expect(place).to_have_attribute("data-drawn", "wide")
     extent = "node => node.querySelector('.l-chart-plot')._fullLayout.xaxis.range"
     whole = place.evaluate(extent)
     box = place.locator(".nsewdrag").first.bounding_box()
@@ -109,7 +111,7 @@ def test_a_zoom_survives_an_update_and_a_double_click_undoes_it(url: str, look: 
     before = place.get_attribute("data-version")
     for point in cp.load_points("late", loads=(1, 32), results=folder.name):
         append_point(folder, point)
-    expect(place).not_to_have_attribute("data-version", before or "", timeout=30_000)
+    expect(place).not_to_have_attribute("data-version", before or "")
     page.wait_for_timeout(500)
     assert place.evaluate(extent) == pytest.approx(near)
     place.locator(".nsewdrag").first.dblclick()
@@ -123,7 +125,7 @@ def test_a_chart_follows_the_theme_and_the_width(url: str, look: Any):
     page = look(f"{url}/?tab=runs")
     place = figure(page, "percentiles")
     place.scroll_into_view_if_needed()
-    expect(place).to_have_attribute("data-drawn", "wide", timeout=30_000)
+    expect(place).to_have_attribute("data-drawn", "wide")
     colour = "node => node.querySelector('.l-chart-plot')._fullLayout.font.color"
     light = place.evaluate(colour)
     page.evaluate("ladder.setTheme('dark')")
@@ -133,7 +135,7 @@ def test_a_chart_follows_the_theme_and_the_width(url: str, look: Any):
         arg=light,
     )
     page.set_viewport_size({"width": 400, "height": 900})
-    expect(place).to_have_attribute("data-drawn", "narrow", timeout=30_000)
+    expect(place).to_have_attribute("data-drawn", "narrow")
     expect(place.locator(".l-chart-key").first).to_have_text("one-card")
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
 
@@ -141,7 +143,7 @@ def test_a_chart_follows_the_theme_and_the_width(url: str, look: Any):
 def test_a_chart_is_saved_as_picture_drawing_and_table(url: str, look: Any, tmp_path: Path):
     page = look(f"{url}/?tab=runs")
     place = figure(page)
-    expect(place).to_have_attribute("data-drawn", "wide", timeout=30_000)
+    expect(place).to_have_attribute("data-drawn", "wide")
     heads = {"PNG": b"\x89PNG", "SVG": b"<svg", "CSV": b"\xef\xbb\xbfSeries,Users at once"}
     for name, head in heads.items():
         with page.expect_download() as waiting:
@@ -170,6 +172,6 @@ def test_a_report_draws_itself_from_a_file(studio: Studio, folder: Path, look: A
     path = report.write_report(studio, folder, "zh")
     page = look(path.as_uri(), 400, wait="[data-drawn]")
     places = page.locator("figure.l-chart")
-    expect(page.locator("[data-drawn='narrow']")).to_have_count(places.count(), timeout=30_000)
+    expect(page.locator("[data-drawn='narrow']")).to_have_count(places.count())
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
     assert page.evaluate("performance.getEntriesByType('resource').length") == 0

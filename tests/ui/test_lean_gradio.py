@@ -53,3 +53,12 @@ def test_a_page_builds_one_server(serve: Callable[..., Any], monkeypatch: pytest
     monkeypatch.setattr(App, "configure_app", counted)
     served = serve()
     assert built == [served.page.app]
+
+
+def test_a_machine_too_busy_to_look_at_its_own_page_serves_it(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    from gradio import networking
+
+    monkeypatch.setattr(networking, "url_ok", lambda url: False)  # as after three slow seconds
+    assert serve().url.startswith("http://127.0.0.1:")

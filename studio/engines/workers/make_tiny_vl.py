@@ -16,8 +16,9 @@ import json
 import random
 from pathlib import Path
 
-from draw_shapes import COLOURS, SHAPES, Drawing, conversations, draw
 from make_tiny_chat import make_tokenizer, speak_to_older_versions
+from shape_pictures import COLOURS, SHAPES, Drawing, draw
+from shape_talk import conversations
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2VLConfig
 
 SIDE = 112

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -41,8 +40,8 @@ def detach(announce: Callable[[], T], work: Callable[[T], None]) -> None:
         os.write(write_end, b"1")
         os.close(write_end)
         work(announced)
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)  # prints it
         sys.stderr.flush()
         os._exit(70)
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The run folder as the supervisor writes it: append-only events and metrics, one result."""
+"""The run folder as supervisors write it: append-only events and metrics, one result."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import time
 from pathlib import Path
+
+from studio.jobs.shim import procs
 
 RESERVE_BYTES = 8192
 
@@ -75,6 +77,15 @@ class RunFiles:
                 os.close(fd)
         except OSError as error:
             os.write(2, f"[studio] {name}: {error}\n".encode())
+
+
+def supervisor_of(folder: Path) -> procs.Identity | None:
+    """Return who announced itself as a run's supervisor; None while nobody has."""
+    try:
+        row = json.loads((folder / "pid.json").read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return procs.Identity(row["pid"], row["start"], row["boot"])
 
 
 def replace_json(path: Path, value: object) -> None:

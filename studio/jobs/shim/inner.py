@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from studio.jobs.shim import procs
+from studio.jobs.shim.files import supervisor_of
 
 ADOPTED = "adopted.jsonl"
 
@@ -29,7 +30,7 @@ class InnerRuns:
         """Return the ids of those that still have a live supervisor."""
         found = dict.fromkeys(procs.supervisors(os.getpid()))
         for run_id in self._adopted():
-            who = self._supervisor(run_id)
+            who = supervisor_of(self._folder.parent / run_id)
             if who is not None and who.alive:
                 found[run_id] = None
         return [run_id for run_id in found if (self._folder.parent / run_id).is_dir()]
@@ -41,7 +42,7 @@ class InnerRuns:
             self._asked[run_id] = now
             with open(self._folder.parent / run_id / "stop.jsonl", "a") as file:
                 file.write(json.dumps({"at": time.time(), "now": now}) + "\n")
-            who = self._supervisor(run_id)
+            who = supervisor_of(self._folder.parent / run_id)
             if who is not None and who.alive:
                 os.kill(who.pid, signal.SIGUSR1)
         return fresh
@@ -52,10 +53,3 @@ class InnerRuns:
         except FileNotFoundError:
             return []
         return [json.loads(line)["run"] for line in lines if line.endswith("}")]
-
-    def _supervisor(self, run_id: str) -> procs.Identity | None:
-        try:
-            row = json.loads((self._folder.parent / run_id / "pid.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-        return procs.Identity(row["pid"], row["start"], row["boot"])

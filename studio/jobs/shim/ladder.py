@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from studio.jobs.shim import procs
 
 KILL = {"signal": "SIGKILL", "to": "tree", "grace_s": 10.0, "label": "kill"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rung:
+class Rung(NamedTuple):  # a dataclass would cost every supervisor 10 ms of imports
     """One step: which signal goes to whom, and how long it is given."""
 
     number: int
-    count: int
+    of: int
     signal: str
     to: str
     grace_s: float
@@ -30,7 +29,7 @@ def rungs(steps: list[dict]) -> Iterator[Rung]:
     for number, step in enumerate(every, 1):
         yield Rung(
             number=number,
-            count=len(every),
+            of=len(every),
             signal=step["signal"],
             to=step["to"],
             grace_s=float(step["grace_s"]),

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -18,7 +17,7 @@ import time
 from pathlib import Path
 
 from studio.jobs.shim import cards as gpu
-from studio.jobs.shim import ladder, leases, procs
+from studio.jobs.shim import earlier, ladder, leases, procs
 from studio.jobs.shim.detach import PR_SET_PDEATHSIG, prctl
 from studio.jobs.shim.files import RunFiles
 from studio.jobs.shim.inner import InnerRuns
@@ -107,7 +106,7 @@ class Supervisor:
             while True:
                 if self._stop_wanted():
                     return "stopped", "stopped while it was waiting"
-                verdict, reason = self._earlier_runs()
+                verdict, reason = earlier.standing(self.folder.parent, self.spec["after"])
                 if verdict == "failed":
                     return "failed", reason
                 if verdict == "done":
@@ -123,27 +122,6 @@ class Supervisor:
         finally:
             if db is not None:
                 db.close()
-
-    def _earlier_runs(self) -> tuple[str, str]:
-        """Tell whether the runs this one comes after are done, failed or still going."""
-        for other in self.spec["after"]:
-            folder = self.folder.parent / other
-            try:
-                result = json.loads((folder / "result.json").read_text())
-            except FileNotFoundError:
-                if self._supervised(folder):
-                    return "waiting", f"waiting for run {other}"
-                return "failed", f"run {other}, which this one needs, was lost"
-            if result["outcome"] != "done":
-                return "failed", f"run {other}, which this one needs, {result['outcome']}"
-        return "done", ""
-
-    def _supervised(self, folder: Path) -> bool:
-        try:
-            who = json.loads((folder / "pid.json").read_text())
-        except (FileNotFoundError, ValueError):
-            return folder.exists() and time.time() - folder.stat().st_mtime < leases.STARTING_S
-        return procs.Identity(who["pid"], who["start"], who["boot"]).alive
 
     # 2. start -----------------------------------------------------------------------------------
 
@@ -256,12 +234,12 @@ class Supervisor:
             self.files.event(
                 "stopping",
                 rung=rung.number,
-                of=rung.count,
+                of=rung.of,
                 signal=rung.signal,
                 label=rung.label,
                 until=time.time() + rung.grace_s,
             )
-            self.files.note(f"stop {rung.number}/{rung.count}: {rung.signal} to {rung.to}")
+            self.files.note(f"stop {rung.number}/{rung.of}: {rung.signal} to {rung.to}")
             ladder.strike(self.id, self.root, rung)
             self.killed_by = rung.signal
             until = time.monotonic() + rung.grace_s

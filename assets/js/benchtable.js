@@ -1,9 +1,10 @@
-// The Bench tab: its inner views, the endpoint of a load test, and the table of everything measured.
+// The table of everything measured, on the Bench tab: filters, columns, pages, what is chosen.
 //
-// ?tab=bench&view=results&name=FOLDER opens one folder, &compare=a,b several side by side; a key is
-// a folder, or folder/point. The table lies in bench_table.py: we ask for a page of it and draw it.
+// It lies in bench_table.py: we ask for a page of it and draw it. A key is a folder, or folder/point.
+// Which of it is shown, and one folder or several side by side, is in benchviews.js.
 //
-//   ladder.bench.heard(said)     what Python calls with its answer to a button
+//   ladder.benchTable.load({choices})    ask for the page again, and draw it
+//   ladder.benchTable.show(whole)        show the list, or make room for what was opened from it
 (() => {
   const { ladder } = window;
   const $ = (selector, within = document) => within?.querySelector(selector);
@@ -14,58 +15,9 @@
   const KEPT = "ladder_bench";
   const FILTERS = ["model", "server", "study", "engine", "status", "kind", "find", "since", "until"];
 
-  // ---- inner views ----------------------------------------------------------------------------
-
-  // Gradio shows the view that the address asks for from the start; later ones are clicked.
-  const config = window.gradio_config;
-  const inner = config?.components.find((c) => c.props?.elem_id === "bench-views");
-  const here = Object.fromEntries(new URLSearchParams(location.search));
-  if (inner && here.tab === "bench" && here.view) inner.props.selected = here.view;
-
-  let wantedView = "";
-  function turn(view) {
-    wantedView = view;
-    const button = $(`#bench-view-${CSS.escape(view)}-button`);
-    if (!button) return;
-    wantedView = "";
-    if (button.getAttribute("aria-selected") !== "true") button.click();
-  }
-
-  // A click on a view is an address of its own, so that a reload and a link come back to it.
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest?.("#bench-views > .tab-wrapper [id^=bench-view-]");
-    if (!button || !event.isTrusted) return;
-    const view = button.id.replace(/^bench-view-(\w+)-button$/, "$1");
-    const address = new URL(location.href);
-    address.search = new URLSearchParams({ tab: "bench", view }).toString();
-    history.replaceState(null, "", address);
-    if (view === "results") open({});
-  }, true);
-
-  // ---- the endpoint of a load test ------------------------------------------------------------
-
-  const work = () => $('[data-work="bench"]');
-
-  function markEndpoint() {
-    const address = $('.l-field[data-name="base_url"] input', work())?.value.trim().replace(/\/+$/, "") ?? "";
-    for (const card of $$("[data-bench-endpoint]", work())) {
-      const own = card.dataset.benchEndpoint.replace(/\/+$/, "");
-      card.setAttribute("aria-pressed", Boolean(address) && own.replace(/\/v1$/, "") === address.replace(/\/v1$/, ""));
-    }
-  }
-
-  for (const name of ["ladder:shown", "ladder:formed", "input"]) {
-    document.addEventListener(name, ({ target }) => { if (target.closest?.('[data-work="bench"]')) markEndpoint(); });
-  }
-  document.addEventListener("click", ({ target }) => {
-    if (target.closest?.('[data-work="bench"] [data-form-set]')) setTimeout(markEndpoint);
-  });
-
-  // ---- the table ------------------------------------------------------------------------------
-
   const root = () => $("[data-bench-results]");
   const fresh = () => ({ by: "folders", sort: "at", desc: true, offset: 0, filters: {}, columns: { folders: [], points: [] } });
-  const state = { ...fresh(), chosen: new Map(), answer: null, choices: null, asking: null, timer: 0, shown: "" };
+  const state = { ...fresh(), chosen: new Map(), answer: null, choices: null, asking: null, timer: 0, whole: true };
   try { Object.assign(state, JSON.parse(localStorage.getItem(KEPT)) ?? {}); } catch { /* kept by an older page */ }
 
   function keep() {
@@ -88,26 +40,27 @@
 
   async function load({ choices = false } = {}) {
     state.asking?.abort();
-    state.asking = new AbortController();
+    const asking = state.asking = new AbortController();
     const asked = query();
     if (choices || !state.choices) asked.choices = "1";
     let answer;
     const early = state.early?.asked === JSON.stringify(asked) ? state.early.answer : null;
     state.early = null;
     try {
-      answer = await (early ?? ladder.get("bench/table", asked, { signal: state.asking.signal }));
+      answer = await (early ?? ladder.get("bench/table", asked, { signal: asking.signal }));
     } catch (error) {
-      if (error.name !== "AbortError") setTimeout(() => root() && load({ choices }), 3000);
+      if (asking === state.asking) setTimeout(() => root() && asking === state.asking && load({ choices }), 3000);
       return;
     }
+    if (asking !== state.asking) return; // asked early, and something else is wanted by now
     state.answer = answer;
     if (answer.choices) { state.choices = answer.choices; fillChoices(); }
     draw();
   }
 
   // Asked for before Gradio has drawn anything: reading ten thousand points takes as long as that.
-  if (inner && here.tab === "bench" && here.view === "results" && !here.name && !here.compare) {
-    takeFilters(here);
+  function ahead(filters) {
+    takeFilters(filters);
     const asked = { ...query(), choices: "1" };
     state.early = { asked: JSON.stringify(asked), answer: ladder.get("bench/table", asked) };
     state.early.answer.catch(() => {});
@@ -151,7 +104,7 @@
     return true;
   }
 
-  function setFilters(filters) {
+  function setFilters(filters = state.filters) {
     state.filters = filters;
     for (const control of $$("[data-bench-filters] [name]", root())) control.value = filters[control.name] ?? "";
     $("[data-bench-clear]", root()).hidden = !Object.values(filters).some(Boolean);
@@ -197,7 +150,7 @@
     for (const button of $$("[data-bench-by]", root())) button.setAttribute("aria-pressed", button.dataset.benchBy === by);
     const none = answer.saved === 0;
     $("[data-bench-none]", root()).hidden = !none;
-    $("[data-bench-list]", root()).hidden = none || Boolean(state.shown);
+    $("[data-bench-list]", root()).hidden = none || !state.whole;
     const heads = FIXED[by].map(([key, name]) => head(key, say(name), { number: key === "points" })).join("")
       + answer.columns.map(({ key, label, unit, defined }) => head(key, label, { unit, defined, number: true })).join("");
     const rows = answer.rows.map((row) => {
@@ -247,43 +200,6 @@
     away.dataset.confirm = say("delete_confirm", { n: folders.length, names: folders.slice(0, 5).map((key) => state.chosen.get(key)).join(", ") + (folders.length > 5 ? " …" : "") });
   }
 
-  // ---- one folder, or some side by side -------------------------------------------------------
-
-  function open({ name = "", compare = "", ...filters }) {
-    const shown = name ? `name=${name}` : compare ? `compare=${compare}` : "";
-    const given = takeFilters(filters);
-    state.shown = shown;
-    if (!root()) return; // comes with the view
-    if (given) setFilters(state.filters);
-    const one = $("[data-bench-one]", root());
-    one.hidden = !shown;
-    $("[data-bench-list]", root()).hidden = Boolean(shown) || state.answer?.saved === 0;
-    if (!shown) {
-      one.replaceChildren();
-      load({ choices: true });
-      return;
-    }
-    const asked = esc(JSON.stringify(name ? { name } : { of: compare }));
-    one.innerHTML = `<div class="l-b-one" data-ladder-live="bench/${name ? "one" : "comparison"}" data-every="3" data-query="${asked}" data-first="${asked}"><div class="l-skeleton"></div></div>`;
-    window.scrollTo({ top: 0 });
-  }
-
-  // The metric or the reference of a comparison, the repeats of a folder: part of what is asked.
-  document.addEventListener("change", ({ target }) => {
-    const place = target.closest?.(".l-b-one");
-    if (!place || !target.matches("[data-bench-ask]")) return;
-    const now = JSON.parse(place.dataset.query);
-    const value = target.type === "checkbox" ? (target.checked ? "1" : "") : target.value;
-    place.dataset.query = JSON.stringify({ ...now, [target.name]: value });
-    delete place.dataset.version;
-    ladder.refresh(place);
-  });
-
-  document.addEventListener("change", ({ target }) => {
-    if (!target.matches?.("[data-bench-with]") || !target.value) return;
-    ladder.open("bench", { view: "results", compare: `${target.dataset.benchWith},${target.value}` });
-  });
-
   // ---- what is clicked and typed --------------------------------------------------------------
 
   document.addEventListener("input", ({ target }) => {
@@ -321,10 +237,6 @@
 
   document.addEventListener("click", (event) => {
     const hit = (selector) => event.target.closest?.(selector);
-    const what = hit("[data-bench-what]");
-    if (what) { define(what.dataset.benchWhat); return; }
-    const shut = hit("[data-bench-shut]");
-    if (shut) { shut.closest("dialog").close(); return; }
     if (!hit("[data-bench-results]")) return;
     const sort = hit("[data-bench-sort]");
     if (sort) {
@@ -388,62 +300,14 @@
     for (const open of $$(".l-b-columns[open]")) if (!open.contains(target)) open.open = false;
   });
 
-  // ---- definitions ----------------------------------------------------------------------------
-
-  async function define(name) {
-    const box = document.createElement("dialog");
-    box.className = "l-dialog l-b-words";
-    box.innerHTML = '<div class="l-skeleton"></div>';
-    box.addEventListener("click", (event) => { if (event.target === box) box.close(); });
-    box.onclose = () => box.remove();
-    document.body.append(box);
-    box.showModal();
-    const { html } = await ladder.get("bench/definitions", { name });
-    box.innerHTML = html;
-    const found = name && $(`[data-figure="${CSS.escape(name)}"]`, box)?.parentElement;
-    if (found) {
-      found.classList.add("l-on");
-      found.scrollIntoView({ block: "center" });
-    }
+  function show(whole) {
+    state.whole = whole;
+    const list = $("[data-bench-list]", root());
+    if (list) list.hidden = !whole || state.answer?.saved === 0;
   }
 
-  // ---- what Python says -----------------------------------------------------------------------
-
-  function heard(said) {
-    let told = {};
-    try { told = JSON.parse(said); } catch { return; }
-    if (told.act === "delete") {
-      for (const name of told.names ?? []) state.chosen.delete(name);
-      if (state.shown) ladder.open("bench", { view: "results" });
-      else load({ choices: true });
-    }
-    if (told.act === "resume") ladder.open("bench", { view: "load", run: told.run });
-  }
-  ladder.bench = { heard };
-
-  ladder.on("bench", (query) => {
-    if (query.view) turn(query.view);
-    if (query.view === "results") open(query);
-  });
-
-  // ---- start: the views come when they are first seen -----------------------------------------
-
-  let known = null;
-  const watch = () => {
-    if (wantedView) turn(wantedView);
-    const now = root();
-    if (now === known) return;
-    known = now;
-    if (!now) return;
-    const asked = Object.fromEntries(new URLSearchParams(location.search));
-    setFilters(state.filters);
-    open(asked.tab === "bench" && asked.view === "results" ? asked : {});
-    if (state.shown) load({ choices: true });
+  ladder.benchTable = {
+    root, load, ahead, show, takeFilters, setFilters,
+    forget: (keys) => { for (const key of keys) state.chosen.delete(key); },
   };
-  const start = () => {
-    new MutationObserver(watch).observe(document.body, { childList: true, subtree: true });
-    watch();
-  };
-  if (document.body) start();
-  else document.addEventListener("DOMContentLoaded", start, { once: true });
 })();
