@@ -17,7 +17,9 @@ from typing import Any, NoReturn
 
 from execnet import gateway_io
 from execnet.gateway_base import Popen2IO, get_execmodel
+from typer import testing
 
+from studio import cli
 from studio.ui import launch
 
 NEEDED = (
@@ -25,9 +27,7 @@ NEEDED = (
     "gradio_client",
     "prometheus_client",
     "ruamel.yaml",
-    "studio.cli",
     "studio.ui.shell",
-    "typer.testing",
     "uvicorn",
 )
 
@@ -42,6 +42,7 @@ def fork_workers(count: int) -> None:
     for name in NEEDED:
         importlib.import_module(name)
     launch.find_tabs()
+    testing._get_command(cli.app)  # conftest.py has it remembered
     gc.freeze()
     gc.enable()
     workers: list[Forked] = []

@@ -98,6 +98,8 @@
       button.dataset.value = JSON.stringify(more);
     }
     if (said) localStorage.setItem(kept(work.tab), JSON.stringify(withoutSecrets(said)));
+    work.planned = false;
+    work.pressed = null;
     clearTimeout(work.timer);
     work.timer = setTimeout(() => plan(work), soon ? WAIT_MS : 0);
   }
@@ -135,6 +137,9 @@
       }
     }
     element.classList.remove("l-planning");
+    work.planned = true;
+    work.pressed?.click();
+    work.pressed = null;
   }
 
   function show(work, answer) {
@@ -265,7 +270,7 @@
 
   function adopt(element) {
     if (works.has(element)) return;
-    const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0, turn: 0 };
+    const work = { element, tab: element.dataset.work, engine: "", recipe: "", form: "", cards: [], timer: 0, turn: 0, planned: false, pressed: null };
     works.set(element, work);
     element.addEventListener("ladder:shown", () => { choose(work); pick(element); });
     element.addEventListener("ladder:fill", ({ detail }) => load(work, { ask: JSON.stringify(detail) }));
@@ -278,6 +283,15 @@
         changed(work);
       }
     });
+    // A launch waits for the plan of what it launches: that one may ask first, or refuse.
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("[data-act=launch]");
+      if (!button || work.planned) return;
+      event.stopImmediatePropagation();
+      clearTimeout(work.timer);
+      if (!work.pressed) plan(work);
+      work.pressed = button;
+    }, true);
     element.addEventListener("click", (event) => {
       const hit = (selector) => event.target.closest(selector);
       if (hit("[data-act=launch]") && window.innerWidth < 900) {
@@ -311,12 +325,14 @@
       }
       const pin = hit("[data-card]");
       if (pin) {
-        const card = Number(pin.dataset.card);
-        const on = work.cards.includes(card);
-        work.cards = pin.dataset.card === "" ? []
-          : on ? work.cards.filter((one) => one !== card) : [...work.cards, card].sort((a, b) => a - b);
-        pin.setAttribute("aria-pressed", !on);
-        changed(work, { soon: false });
+        formed(work, () => {
+          const card = Number(pin.dataset.card);
+          const on = work.cards.includes(card);
+          work.cards = pin.dataset.card === "" ? []
+            : on ? work.cards.filter((one) => one !== card) : [...work.cards, card].sort((a, b) => a - b);
+          pin.setAttribute("aria-pressed", !on);
+          changed(work, { soon: false });
+        });
         return;
       }
       const page = hit("[data-form-tab]");

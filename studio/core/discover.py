@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import pkgutil
-from importlib.metadata import entry_points
+from functools import cache
+from importlib import metadata
 from inspect import isabstract
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,12 @@ def modules(package: str) -> list[ModuleType]:
     home = importlib.import_module(package)
     names = sorted(info.name for info in pkgutil.iter_modules(home.__path__) if not info.ispkg)
     return [importlib.import_module(f"{package}.{n}") for n in names if not n.startswith("_")]
+
+
+@cache
+def entry_points(group: str) -> metadata.EntryPoints:
+    """Return a group's entry points; looks into a file of every distribution, so only once."""
+    return metadata.entry_points(group=group)
 
 
 def extensions(group: str) -> list[Any]:

@@ -190,7 +190,7 @@ def test_a_load_longer_than_the_server_takes_is_a_failed_point(
 def test_known_delays_within_three_percent(real_studio: Studio, timed: Serve, backend: str) -> None:
     """First token after 1 s, then one every 100 ms: the tool says so, to 3 %.
 
-    A busy machine makes one sitting slower and none faster, so the quickest of three counts.
+    A busy machine delivers late and never early, so the promptest of three sittings counts.
     """
     url = timed("--ttft-ms", 1000, "--tpot-ms", 100)
     run, points = against(
@@ -209,11 +209,11 @@ def test_known_delays_within_three_percent(real_studio: Studio, timed: Serve, ba
     for users in (1, 4):
         told = [point.figures for point in points if point.condition["concurrency"] == users]
         assert len(told) == 3
+        best = min(told, key=lambda one: one["ttft_median_ms"])
         for name, ms in (("ttft", 1000), ("tpot", 100), ("itl", 100), ("e2el", whole)):
-            assert min(one[f"{name}_median_ms"] for one in told) == pytest.approx(ms, rel=0.03)
-        assert max(one["tokens_per_s_user"] for one in told) == pytest.approx(10, rel=0.03)
-        throughput = max(one["output_throughput"] for one in told)
-        assert throughput == pytest.approx(users * 10_000 / whole, rel=0.05)
+            assert best[f"{name}_median_ms"] == pytest.approx(ms, rel=0.03), name
+        assert best["tokens_per_s_user"] == pytest.approx(10, rel=0.03)
+        assert best["output_throughput"] == pytest.approx(users * 10_000 / whole, rel=0.05)
         for one in told:
             assert one["goodput_share"] == 0, "no whole answer comes within 1.5 s"
             assert "running_max" not in one, "it has no figures of its own"

@@ -80,11 +80,11 @@ def test_guidellm_tells_known_delays(real_studio: Studio, timed: str) -> None:
     for point in points:
         assert point.engine == "guidellm" and point.model == "timed"
         assert point.figures["completed"] == 6 and point.figures["failed"] == 0, point.error
-    # a busy machine makes one sitting slower and none faster, so the quickest of three counts
-    point = min(points, key=lambda point: point.figures["e2el_median_ms"])
+    # a busy machine delivers late and never early, so the promptest of three sittings counts
+    point = min(points, key=lambda point: point.figures["ttft_median_ms"])
     told, whole = point.figures, 1000 + 9 * 100
     for name, ms in (("ttft", 1000), ("tpot", 100), ("e2el", whole)):
-        assert min(p.figures[f"{name}_median_ms"] for p in points) == pytest.approx(ms, rel=0.03)
+        assert told[f"{name}_median_ms"] == pytest.approx(ms, rel=0.03), name
     assert told["goodput_share"] == 1
     raw = json.loads((folder / point.raw).read_text(encoding="utf-8"))
     own = raw["benchmarks"][0]["metrics"]["time_per_output_token_ms"]["successful"]["mean"]

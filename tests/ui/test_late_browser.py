@@ -269,3 +269,24 @@ def test_of_two_yaml_files_the_later_one_fills_the_form(
         expect(rank).to_have_value("26")
     page.wait_for_timeout(1000)
     expect(rank).to_have_value("26")
+
+
+def test_a_launch_asks_what_the_plan_of_its_own_settings_asks(
+    only: Callable[[str], str],
+    look: Any,  # noqa: F811
+):
+    page = look(only("serve"))
+    launch, sure = page.locator('[data-act="launch"][data-ask]'), page.locator("dialog[open]")
+    expect(page.locator('[data-work="serve"]:not(.l-planning)')).to_be_visible()
+    expect(page.locator("[data-work-plan] .l-skeleton")).to_have_count(0)
+    held: list[Route] = []
+    page.route("**/ladder/serve/plan*", lambda route: held.append(route))
+    page.locator('[data-name="max_model_len"] input').fill("777")
+    launch.click()
+    until_held(page, held)
+    page.wait_for_timeout(500)
+    expect(sure).to_have_count(0)
+    answer = {"plan": "", "preview": "", "verb": "Launch", "confirm": "It does not fit. Launch?"}
+    held[-1].fulfill(json=answer)
+    expect(sure).to_contain_text("It does not fit. Launch?")
+    assert len(held) == 1

@@ -39,6 +39,14 @@ def look() -> Iterator[Any]:
         assert trouble == []
 
 
+SEEN = """() => {
+    const head = document.querySelector("#train-head");
+    head?.scrollIntoView();
+    return head?.querySelector(".l-run-title");
+}"""
+"""On a phone a form that grows is above the run's head, and what is out of sight rests."""
+
+
 @pytest.fixture
 def page_of(studio: Studio, serve: Any, look: Any) -> Any:
     """Open the Train tab on one run."""
@@ -46,9 +54,7 @@ def page_of(studio: Studio, serve: Any, look: Any) -> Any:
     def open_run(run: Any, width: int = 1440) -> Page:
         served = serve(find_tabs(), only="train")
         page = look(f"{served.url}/?tab=train&run={run.id}", width)
-        # on a phone the form is above it, and what is out of sight rests
-        page.locator("#train-head").evaluate("(place) => place.scrollIntoView()")
-        page.locator("#train-head .l-run-title").wait_for(timeout=30_000)
+        page.wait_for_function(SEEN, timeout=30_000)
         page.locator("#train-tabs").get_by_role("tab").first.click()
         expect(page.locator(".l-curve").first).to_be_visible(timeout=30_000)
         return page
