@@ -47,9 +47,6 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if _fast(config) and getattr(option, "numprocesses", 0) is None and not option.usepdb:
         option.numprocesses = FAST_WORKERS
         option.dist = "loadfile"  # a page that a file serves is served once
-        from forked import fork_workers  # imports Gradio
-
-        fork_workers(FAST_WORKERS)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
