@@ -11,21 +11,17 @@ import typer
 from typer.core import TyperGroup
 
 from studio import __version__
-from studio.admin import accounts_app, envs_app
-from studio.bench_cli import bench_app
-from studio.core.errors import RecipeInvalid, StudioError
-from studio.core.spec import State
-from studio.data_cli import data_app
-from studio.explain_cli import explain_run, relaunch
-from studio.export_cli import export
-from studio.image_cli import image_app
-from studio.jobs.logs import last_lines
-from studio.quality_cli import quality_app
-from studio.replicas_cli import replicas, stop_whole_group
-from studio.serve_cli import lora_app
-from studio.studio import Launch, Studio
-from studio.study_cli import smoke, study_app
-from studio.terminal import (
+from studio.commands.admin import accounts_app, envs_app
+from studio.commands.bench import bench_app
+from studio.commands.data import data_app
+from studio.commands.explain import explain_run, relaunch
+from studio.commands.export import export
+from studio.commands.image import image_app
+from studio.commands.lora import lora_app
+from studio.commands.quality import quality_app
+from studio.commands.replicas import replicas, stop_whole_group
+from studio.commands.study import smoke, study_app
+from studio.commands.terminal import (
     Home,
     Json,
     asked,
@@ -34,7 +30,11 @@ from studio.terminal import (
     print_json,
     print_table,
 )
-from studio.train_cli import train_app
+from studio.commands.train import train_app
+from studio.core.errors import RecipeInvalid, StudioError
+from studio.core.spec import State
+from studio.jobs.logs import last_lines
+from studio.studio import Launch, Studio
 
 
 class _PageByDefault(TyperGroup):
@@ -112,7 +112,7 @@ def ui(
     ] = False,
 ) -> None:
     """Open the page (default)."""
-    from studio.ui.serve import serve  # the page's modules; no other command needs them
+    from studio.ui.page.serve import serve  # the page's modules; no other command needs them
 
     serve(
         open_studio(home, host=host, port=port, lang=lang),
@@ -185,7 +185,9 @@ def _print_plan(kept: dict[str, Any]) -> None:
     from studio.planner.image_result import ImagePlan
     from studio.planner.measured import as_plan
     from studio.planner.result import ServingPlan
-    from studio.ui import image_table, planview, trainplan  # words and figures; nothing of Gradio
+    from studio.ui.image import table as image_table  # words and figures; nothing of Gradio
+    from studio.ui.plan import view as planview  # words and figures; nothing of Gradio
+    from studio.ui.train import plan as trainplan  # words and figures; nothing of Gradio
 
     print()
     plan = as_plan(kept)

@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from studio.commands.terminal import open_studio
 from studio.core.errors import NotFound, RecipeInvalid, StudioError
 from studio.engines.study_config import StudyConfig
 from studio.studies import studies
 from studio.studies.record import Phase
 from studio.studies.runner import Runner
 from studio.studio import Studio
-from studio.terminal import open_studio
 
 EXIT = {Phase.DONE: 0, Phase.FAILED: 1, Phase.STOPPED: 130}
 
@@ -109,13 +109,13 @@ def _tell(text: str) -> None:
 
 
 def _journal(studio: Studio, folder: Path) -> None:
-    from studio.ui.journal import write_journal
+    from studio.ui.papers.journal import write_journal
 
     write_journal(studio, folder)
 
 
 def _report(studio: Studio, folder: Path) -> None:
-    from studio.ui.report import write_report
+    from studio.ui.papers.report import write_report
 
     write_report(studio, folder)
 

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from studio.ui import bench_load, bench_results, quality_view, study_view
-from studio.ui.bench_scripts import BenchScripts
+from studio.ui.bench import load as bench_load
+from studio.ui.bench import results as bench_results
+from studio.ui.bench.scripts import BenchScripts
 from studio.ui.i18n import T
+from studio.ui.quality import view as quality_view
 from studio.ui.routes import Route
 from studio.ui.scripts import scripted
+from studio.ui.study import view as study_view
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:

@@ -16,17 +16,17 @@ from studio.chat.conversations import Conversations
 from studio.chat.desk import Desk
 from studio.chat.export import as_jsonl, as_markdown, file_name
 from studio.core.errors import NotFound
-from studio.ui import chat_start
 from studio.ui.actions import opened
-from studio.ui.chat_layout import Layout, lay_out
-from studio.ui.chat_parts import person_of
-from studio.ui.chat_pickers import Pickers
-from studio.ui.chat_pictures import Attach, sample_folder
-from studio.ui.chat_scripts import Scripts
-from studio.ui.chat_shelf import Shelf
-from studio.ui.chat_talk import Talk
+from studio.ui.chat import start as chat_start
+from studio.ui.chat.layout import Layout, lay_out
+from studio.ui.chat.parts import person_of
+from studio.ui.chat.pickers import Pickers
+from studio.ui.chat.pictures import Attach, sample_folder
+from studio.ui.chat.scripts import Scripts
+from studio.ui.chat.shelf import Shelf
+from studio.ui.chat.talk import Talk
+from studio.ui.door.gate import visitor
 from studio.ui.errors import guard
-from studio.ui.gate import visitor
 from studio.ui.i18n import lang_of, say
 from studio.ui.routes import Route
 from studio.ui.scripts import scripted

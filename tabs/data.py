@@ -10,11 +10,13 @@ import gradio as gr
 
 from studio.chat.conversations import Conversations, owner_folder
 from studio.core.errors import RecipeInvalid
-from studio.ui import datalengths, dataroutes, datawork
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
+from studio.ui.data import lengths as datalengths
+from studio.ui.data import routes as dataroutes
+from studio.ui.data import work as datawork
+from studio.ui.door.gate import require_operator
 from studio.ui.errors import guard
-from studio.ui.gate import require_operator
 from studio.ui.i18n import lang_of, say
 from studio.ui.routes import Route
 from studio.ui.scripts import scripted

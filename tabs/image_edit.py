@@ -17,18 +17,18 @@ from studio.chat.desk import Person
 from studio.core.errors import StudioError
 from studio.core.ids import new_id
 from studio.images.request import EditInvalid, EditRequest
-from studio.ui import image_batch
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
-from studio.ui.chat_parts import person_of
+from studio.ui.chat.parts import person_of
+from studio.ui.door.gate import require_operator
+from studio.ui.door.guests import for_operators
 from studio.ui.errors import guard
-from studio.ui.gate import require_operator
-from studio.ui.guests import for_operators
 from studio.ui.i18n import lang_of
-from studio.ui.image_routes import ImageViews
-from studio.ui.image_scripts import ImageScripts, settings_of
-from studio.ui.image_tray import Tray
-from studio.ui.image_worker import WorkerHalf
+from studio.ui.image import batch as image_batch
+from studio.ui.image.routes import ImageViews
+from studio.ui.image.scripts import ImageScripts, settings_of
+from studio.ui.image.tray import Tray
+from studio.ui.image.worker import WorkerHalf
 from studio.ui.routes import Route
 from studio.ui.scripts import scripted
 from studio.ui.sentences import translate_error

@@ -14,11 +14,11 @@ from studio.engines.engine import Progress
 from studio.envs.envs import EnvState
 from studio.jobs.jobs import Run
 from studio.telemetry import doctor, snapshot
-from studio.ui import machineview as view
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html
 from studio.ui.errors import guard
 from studio.ui.i18n import T, lang_of, say
+from studio.ui.machine import view
 from studio.ui.routes import Route, fragment
 from studio.ui.scripts import scripted
 from studio.ui.tab import Tab

@@ -11,11 +11,11 @@ from studio.core.recipes import parse_overrides
 from studio.core.spec import State
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
+from studio.ui.door.gate import require_operator
 from studio.ui.errors import guard
-from studio.ui.gate import require_operator
 from studio.ui.i18n import T, lang_of, say
-from studio.ui.runpane import RunPane
-from studio.ui.runroutes import routes
+from studio.ui.runs.pane import RunPane
+from studio.ui.runs.routes import routes
 from studio.ui.scripts import scripted
 from studio.ui.sentences import one_line
 from studio.ui.tab import Tab

@@ -9,22 +9,24 @@ import gradio as gr
 
 from studio.export.forms import forms
 from studio.replicas import launch_replicas
-from studio.ui import planview, runroutes, serveroutes
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
-from studio.ui.adapterview import AdapterPart
+from studio.ui.door.gate import require_operator
 from studio.ui.errors import guard
-from studio.ui.formacts import form_act
-from studio.ui.gate import require_operator
+from studio.ui.forms.acts import form_act
+from studio.ui.forms.work import Asked, WorkForm, ask_of
 from studio.ui.i18n import T, lang_of, say
-from studio.ui.planning import MachinePlans
+from studio.ui.plan import view as planview
+from studio.ui.plan.planning import MachinePlans
 from studio.ui.routes import Route
-from studio.ui.runpane import QUIET, Part, RunPane
+from studio.ui.runs import routes as runroutes
+from studio.ui.runs.pane import QUIET, Part, RunPane
 from studio.ui.scripts import scripted
-from studio.ui.servers import Servers, serving_runs
-from studio.ui.serving_form import offers, serving_extras
+from studio.ui.serving import routes as serveroutes
+from studio.ui.serving.adapters import AdapterPart
+from studio.ui.serving.form import offers, serving_extras
+from studio.ui.serving.servers import Servers, serving_runs
 from studio.ui.tab import Tab
-from studio.ui.workform import Asked, WorkForm, ask_of
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run

@@ -13,20 +13,24 @@ import gradio as gr
 from studio.core.spec import State
 from studio.engines.trained import saved
 from studio.engines.training_yaml_read import from_yaml
-from studio.ui import runroutes, trainplan, trainroutes, trainview
 from studio.ui import widgets as w
 from studio.ui.actions import acts_html, opened
-from studio.ui.aftertrain import Results
+from studio.ui.door.gate import require_operator
 from studio.ui.errors import guard
-from studio.ui.formacts import form_act
-from studio.ui.gate import require_operator
+from studio.ui.forms.acts import form_act
+from studio.ui.forms.work import Asked, WorkForm, ask_of
 from studio.ui.i18n import T
-from studio.ui.planning import MachinePlans
+from studio.ui.plan.planning import MachinePlans
 from studio.ui.routes import Route
-from studio.ui.runpane import QUIET, Part, RunPane
+from studio.ui.runs import routes as runroutes
+from studio.ui.runs.pane import QUIET, Part, RunPane
 from studio.ui.scripts import scripted
 from studio.ui.tab import Tab
-from studio.ui.training_form import (
+from studio.ui.train import plan as trainplan
+from studio.ui.train import routes as trainroutes
+from studio.ui.train import view as trainview
+from studio.ui.train.after import Results
+from studio.ui.train.form import (
     ENGINES,
     LLAMAFACTORY,
     offers,
@@ -36,8 +40,7 @@ from studio.ui.training_form import (
     training_hint,
     yaml_box,
 )
-from studio.ui.trainings import Trainings, training_runs
-from studio.ui.workform import Asked, WorkForm, ask_of
+from studio.ui.train.trainings import Trainings, training_runs
 
 if TYPE_CHECKING:
     from studio.jobs.jobs import Run

@@ -24,7 +24,7 @@ from studio.core.spec import Command, RunSpec
 from studio.jobs import ports
 from studio.jobs.jobs import Jobs, Run
 from studio.jobs.shim import procs
-from studio.ui import accounts
+from studio.ui.door import accounts
 
 FAKES = Path(__file__).parent / "fakes"
 SLOW = Path(__file__).parent / "e2e"

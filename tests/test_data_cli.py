@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from studio.commands.data import data_app
 from studio.core.errors import RecipeInvalid
 from studio.core.settings import Settings
 from studio.data import work
-from studio.data_cli import data_app
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from images.stand_in import StandIn, inverted, png
 from PIL import Image
 from typer.testing import CliRunner
 
+from studio.commands.image import ME, image_app
 from studio.core.errors import EndpointDown, NotFound, RecipeInvalid, StudioError
 from studio.core.settings import ROOT, Settings
-from studio.image_cli import ME, image_app
 from studio.images import batch as batches
 from studio.images.batch_files import BatchState
 from studio.images.item import ItemState

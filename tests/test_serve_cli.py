@@ -9,11 +9,11 @@ import pytest
 from conftest import free_port, spec
 from typer.testing import CliRunner
 
+from studio.commands.lora import lora_app
 from studio.core.errors import EndpointDown, RecipeInvalid
 from studio.core.settings import Settings
 from studio.core.spec import EndpointSpec, Probe, State
 from studio.jobs.jobs import Jobs
-from studio.serve_cli import lora_app
 
 
 def test_adapters_from_the_command_line(jobs: Jobs, settings: Settings, tmp_path: Path) -> None:

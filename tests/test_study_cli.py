@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from studio.bench.point import Point
 from studio.bench.saved import About
+from studio.commands.study import study_app
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.settings import Settings
 from studio.studies.record import Phase, Record
 from studio.studio import Studio
-from studio.study_cli import study_app
 
 CELLS = [
     {"name": name, "slug": name, "case": name, "measure": "training", "rows": 2, "title": None}

@@ -2,7 +2,7 @@
 //
 //   <div data-work="serve">            one per tab; its routes are ladder/serve/form and …/plan
 //     <… data-work-choices>            recipe cards: [data-choose="vllm/smoke"], [data-blank="vllm"]
-//     <… data-work-form>               the form of studio/ui/form.py
+//     <… data-work-form>               the form of studio/ui/forms/form.py
 //     <… data-work-plan>, [data-work-preview]
 //     <button data-act="launch" data-ask>   its data-value is what will be launched, as JSON
 //

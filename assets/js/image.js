@@ -1,6 +1,6 @@
 // The edit desk of the Image edit tab: asking for an edit, which one is shown, batches. The pictures
 // are in imagepictures.js, the form in imageform.js, the mask in imagemask.js, before and after in
-// imageslider.js, pasting and dragging in imagedrop.js; what it looks like in studio/ui/image_desk.py.
+// imageslider.js, pasting and dragging in imagedrop.js; what it looks like in studio/ui/image/desk.py.
 //
 //   ladder.image.heard(said)     what Python calls with its answer to a button
 (() => {

@@ -4,7 +4,7 @@
 
 The figure of a repeat is that of its points which hold everything in `at`, reduced to one. Over
 repeats a figure has a mean and an interval by Student's t, a ratio of two cases the interval of
-`studio.bench.spread.ratio`. The words of a verdict are said by `studio.ui.verdicts`.
+`studio.bench.spread.ratio`. The words of a verdict are said by `studio.ui.verdicts.text`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ returns plain values, sent as JSON, or a Response. A plain `def` runs in a threa
 `StudioError` becomes a 4xx answer `{"error": ..., "hint": ...}`. All of them lie behind the gate;
 guests reach only those with `guest=True`, and `visitor(request)` tells who asks.
 Routes only look: anything that changes something is a Gradio event with an `api_name`. The one
-exception is a file too large for Gradio's way (`method="POST"`, `studio.ui.dataupload`).
+exception is a file too large for Gradio's way (`method="POST"`, `studio.ui.data.upload`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from starlette.routing import Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.core.errors import NotAllowed, NotFound, StudioError
-from studio.ui.gate import visitor
+from studio.ui.door.gate import visitor
 from studio.ui.i18n import lang_of, say
 from studio.ui.sentences import translate_error
 

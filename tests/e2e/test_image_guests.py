@@ -30,7 +30,7 @@ from studio.core.settings import ROOT
 from studio.core.spec import State
 from studio.jobs.jobs import Run
 from studio.studio import Studio
-from studio.ui.chat_parts import BROWSER
+from studio.ui.chat.parts import BROWSER
 
 pytestmark = [pytest.mark.engine, pytest.mark.browser, pytest.mark.timeout(1200)]
 

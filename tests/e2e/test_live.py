@@ -22,8 +22,8 @@ from studio.jobs.jobs import Run
 from studio.studio import Studio
 from studio.telemetry.readings import Reading, all_readings
 from studio.telemetry.serving import Load, load
-from studio.ui.serveroutes import Live
-from studio.ui.serveview import live
+from studio.ui.serving.routes import Live
+from studio.ui.serving.view import live
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1800)]
 

@@ -27,7 +27,7 @@ from studio.core.settings import Settings
 from studio.core.spec import Endpoint, EndpointSpec, Pictures, Probe, State
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.launch import launch_page
+from studio.ui.page.launch import launch_page
 
 SEES = Pictures(max_pixels=2408448)
 

@@ -22,13 +22,13 @@ from quality.stand_in_judge import NAME, judge
 
 from e2e.conftest import endpoint_of, ready, stopped
 from e2e.training import output, trained
+from studio.commands.quality import results_of
 from studio.core.settings import ROOT
 from studio.core.spec import Endpoint, State
 from studio.jobs.jobs import Run
 from studio.jobs.shim import procs
 from studio.quality.questions import read_questions
 from studio.quality.summary import Model
-from studio.quality_cli import results_of
 from studio.studio import Launch, Studio
 
 pytestmark = pytest.mark.engine

@@ -15,7 +15,7 @@ from studio.core.settings import ROOT
 from studio.core.spec import Command, Interpreter, Placement
 from studio.engines.llamafactory_train import LlamaFactoryTrain
 from studio.engines.training_fields import NO_PPO
-from studio.ui.form import fields_of
+from studio.ui.forms.form import fields_of
 
 ENGINE = LlamaFactoryTrain()
 BIN = "/envs/lf/bin"

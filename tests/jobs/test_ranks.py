@@ -7,7 +7,7 @@ from conftest import spec
 from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.jobs.jobs import Jobs, Run
-from studio.ui import runview
+from studio.ui.runs import view as runview
 
 HALF = Progress(5, 10, "step 5/10", 9.0)
 

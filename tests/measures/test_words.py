@@ -14,7 +14,7 @@ from studio.bench.spread import Judged
 from studio.core.settings import ROOT
 from studio.ui import measures
 from studio.ui.i18n import read_words
-from studio.ui.measuretables import points_table
+from studio.ui.measure_tables import points_table
 
 WORDS = {
     lang: read_words(ROOT / "assets" / "locales" / lang / "measures.yaml") for lang in ("en", "zh")

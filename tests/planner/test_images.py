@@ -28,8 +28,8 @@ from studio.planner.measured import compare, read_plan
 from studio.planner.result import CardMemory
 from studio.planner.shapes import CannotPlan
 from studio.studio import Launch, Studio
-from studio.ui.image_table import plan_text
-from studio.ui.planview import compared
+from studio.ui.image.table import plan_text
+from studio.ui.plan.view import compared
 
 TINY = "assets/models/tiny-qwen-image-edit"
 

@@ -19,10 +19,10 @@ from studio.jobs.rundir import RunDir
 from studio.planner.measured import compare, read_plan
 from studio.planner.training_result import TrainingPlan
 from studio.studio import Launch, Studio
-from studio.ui.planning import MachinePlans
-from studio.ui.planview import compared
-from studio.ui.trainplan import plan_html
-from studio.ui.workform import Asked
+from studio.ui.forms.work import Asked
+from studio.ui.plan.planning import MachinePlans
+from studio.ui.plan.view import compared
+from studio.ui.train.plan import plan_html
 
 SMALL = {
     "model_name_or_path": TINY,

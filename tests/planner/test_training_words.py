@@ -72,7 +72,7 @@ def test_every_case_can_be_said(lang: str, spoken: list[tuple[str, dict[str, Any
 
 def test_no_word_is_left_over() -> None:
     source = "".join(path.read_text() for path in Path(ROOT, "studio/planner").glob("*.py"))
-    source += Path(ROOT, "studio/ui/trainplan.py").read_text()
+    source += Path(ROOT, "studio/ui/train/plan.py").read_text()
     source += Path(ROOT, "studio/core/spec.py").read_text()
     for key in read_words(FOLDER / "en" / "trainplan.yaml"):
         last = key.rpartition(".")[2]

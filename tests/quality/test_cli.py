@@ -11,9 +11,9 @@ from quality.stand_in_judge import NAME, judge
 from quality.test_run import PROMPTS, bad, good, questions
 from typer.testing import CliRunner
 
+from studio.commands.quality import quality_app
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.settings import Settings
-from studio.quality_cli import quality_app
 
 
 def test_from_questions_to_the_table(settings: Settings, tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from quality.conftest import answer, contestant, question
 from quality.stand_in_judge import NAME, judge
 
 from studio.bench.saved import About
+from studio.commands.quality import results_of
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.settings import ROOT, Settings
 from studio.core.spec import State
 from studio.jobs.jobs import Run
 from studio.jobs.shim import procs
 from studio.quality.folder import Folder
-from studio.quality_cli import results_of
 from studio.studio import Launch, Studio
 
 KEY = "s3cret-key-of-somebody"

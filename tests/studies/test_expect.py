@@ -11,7 +11,7 @@ from studio.bench.point import Point
 from studio.core.errors import RecipeInvalid
 from studio.engines.study_config import Expectation
 from studio.studies.expect import CaseEnd, Outcome, Sureness, judge, read_summary, summary
-from studio.ui.verdict_words import bound, why
+from studio.ui.verdicts.words import bound, why
 
 _ids = count()
 

@@ -23,9 +23,9 @@ from studio.bench.saved import About, Saved
 from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.bench_conditions import conditions
-from studio.ui.launch import launch_page
+from studio.ui.bench.conditions import conditions
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
 
 FAST = {"one": 100.0, "four": 350.0, "sixteen": 900.0}
 USERS = {"one": 1, "four": 4, "sixteen": 16}

@@ -20,8 +20,8 @@ from studio.core.settings import Settings
 from studio.core.spec import EndpointSpec, Probe, State
 from studio.jobs.jobs import Jobs, Run
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.launch import launch_page
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
 
 ENDLESS = 50 * 600
 """Words of an answer that nobody waits for."""

@@ -22,9 +22,9 @@ from studio.chat.conversations import Conversations
 from studio.chat.pictures import prepare
 from studio.core.settings import Settings
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.chat_parts import BROWSER
-from studio.ui.launch import launch_page
+from studio.ui.chat.parts import BROWSER
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
 
 ACCOUNTS = (Account.make("ann", "a-password"), Account.make("visitor", "b-password", "guest"))
 

@@ -23,13 +23,13 @@ from studio.core.errors import NotAllowed
 from studio.core.settings import ROOT, Settings
 from studio.core.spec import Endpoint, Pictures
 from studio.studio import Studio
-from studio.ui import chat_bubbles
-from studio.ui.chat_layout import lay_out
-from studio.ui.chat_parts import BROWSER, person_of
-from studio.ui.chat_pickers import Pickers, samples
-from studio.ui.chat_pictures import Attach, sample_folder
-from studio.ui.chat_shelf import Shelf
-from studio.ui.chat_talk import Talk
+from studio.ui.chat import bubbles as chat_bubbles
+from studio.ui.chat.layout import lay_out
+from studio.ui.chat.parts import BROWSER, person_of
+from studio.ui.chat.pickers import Pickers, samples
+from studio.ui.chat.pictures import Attach, sample_folder
+from studio.ui.chat.shelf import Shelf
+from studio.ui.chat.talk import Talk
 from studio.ui.i18n import words
 
 SETTINGS = ["", "", "", "", "", "", ""]
@@ -297,7 +297,7 @@ def test_guests_have_limits_and_their_own_pictures(page: Page, file, model: Fake
 def test_a_guest_cannot_fill_the_disk(page: Page, file, monkeypatch: pytest.MonkeyPatch) -> None:
     page.request = who("visitor", "guest", **{BROWSER: "a" * 32})
     monkeypatch.setattr(
-        "studio.ui.chat_pictures.limits_of",
+        "studio.ui.chat.pictures.limits_of",
         lambda guest: GUEST.model_copy(update={"most_kept": 2}),
     )
     attached, strip = page.add(file(32, 32), file(33, 33), file(34, 34))

@@ -19,12 +19,12 @@ from studio.chat.errors import SENTENCES
 from studio.core.errors import NotAllowed, NotFound, RecipeInvalid, RunBusy, StudioError
 from studio.core.settings import ROOT, Settings
 from studio.studio import Studio
-from studio.ui import chat_bubbles
-from studio.ui.chat_layout import lay_out
-from studio.ui.chat_parts import BROWSER, Choices, person_of
-from studio.ui.chat_pickers import Pickers
-from studio.ui.chat_shelf import Shelf
-from studio.ui.chat_talk import Talk
+from studio.ui.chat import bubbles as chat_bubbles
+from studio.ui.chat.layout import lay_out
+from studio.ui.chat.parts import BROWSER, Choices, person_of
+from studio.ui.chat.pickers import Pickers
+from studio.ui.chat.shelf import Shelf
+from studio.ui.chat.talk import Talk
 from studio.ui.i18n import words
 
 SETTINGS = ["", "", "", "", "", "", ""]

@@ -22,12 +22,12 @@ from studio.core.spec import State
 from studio.data import work
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.datalengths import histogram, read, told
-from studio.ui.datarows import picture_path, search
-from studio.ui.dataupload import Uploads, plain_name
+from studio.ui.data.lengths import histogram, read, told
+from studio.ui.data.rows import picture_path, search
+from studio.ui.data.upload import Uploads, plain_name
+from studio.ui.door.accounts import Account
 from studio.ui.i18n import words
-from studio.ui.launch import launch_page
+from studio.ui.page.launch import launch_page
 
 LIMIT_GIB = 2**-10
 """A megabyte."""

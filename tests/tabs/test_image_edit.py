@@ -25,9 +25,9 @@ from PIL import Image
 from studio.chat.desk import Person
 from studio.images.request import GUEST
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.chat_parts import BROWSER, person_of
-from studio.ui.launch import launch_page
+from studio.ui.chat.parts import BROWSER, person_of
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
 
 OPEN = {"/image_edit", "/image_status", "/image_cancel", "/image_gallery"}
 CLOSED = {"/image_batch", "/image_launch", "/image_plan", "/image_rung"}

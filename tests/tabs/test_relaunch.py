@@ -15,7 +15,7 @@ import typer
 from conftest import free_port
 from gradio_client import Client
 
-from studio import explain_cli
+from studio.commands import explain as explain_cli
 from studio.core.errors import NotAllowed, RecipeInvalid
 from studio.core.recipes import parse_overrides
 from studio.core.settings import Settings
@@ -24,10 +24,10 @@ from studio.engines.engine import Engine, EngineConfig
 from studio.engines.explain import explain
 from studio.jobs.jobs import Jobs, Run
 from studio.studio import Launch, Studio
-from studio.ui import runview
-from studio.ui.launch import launch_page
-from studio.ui.runpane import RunPane
-from studio.ui.runroutes import Views
+from studio.ui.page.launch import launch_page
+from studio.ui.runs import view as runview
+from studio.ui.runs.pane import RunPane
+from studio.ui.runs.routes import Views
 
 LOG = Path(__file__).parents[1] / "engines/logs/heads--vllm.txt"
 THREE = {"tensor_parallel_size": 3}

@@ -15,9 +15,9 @@ from studio.core.settings import Settings
 from studio.core.spec import State, StopStep
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.launch import launch_page
-from studio.ui.runview import files
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
+from studio.ui.runs.view import files
 
 POLITE = (StopStep(signal="SIGTERM", to="group", grace_s=5, label="terminate"),)
 

@@ -16,8 +16,8 @@ from gradio_client import Client
 from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.launch import launch_page
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
 
 TINY = {
     "model": "assets/models/tiny-qwen2.5",

@@ -17,9 +17,9 @@ from ui import trainings
 from studio.core.settings import Settings
 from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.launch import launch_page
-from studio.ui.training_form import ENGINES
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
+from studio.ui.train.form import ENGINES
 
 TINY = {
     "model_name_or_path": trainings.TINY,

@@ -11,11 +11,11 @@ from conftest import free_port
 from studio.core.settings import Settings
 from studio.studio import Studio
 from studio.telemetry import gpus, snapshot
-from studio.ui.launch import launch_page
+from studio.ui.page.launch import launch_page
 from studio.ui.tab import Tab
 
 if TYPE_CHECKING:
-    from studio.ui.shell import Served
+    from studio.ui.page.shell import Served
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from gradio.events import api
 from studio.core.errors import NotEnoughGpus
 from studio.studio import Studio
 from studio.ui import widgets as w
-from studio.ui.accounts import Account
 from studio.ui.actions import acts_html, opened
+from studio.ui.door.accounts import Account
+from studio.ui.door.gate import visitor
 from studio.ui.errors import guard
-from studio.ui.gate import visitor
 from studio.ui.i18n import T, lang_of
 from studio.ui.routes import Route
 from studio.ui.tab import Tab

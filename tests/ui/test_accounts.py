@@ -8,8 +8,15 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import HomeUnusable, NotFound, StudioError
-from studio.ui import accounts
-from studio.ui.accounts import Account, Accounts, Throttle, add_account, read_accounts, read_secret
+from studio.ui.door import accounts
+from studio.ui.door.accounts import (
+    Account,
+    Accounts,
+    Throttle,
+    add_account,
+    read_accounts,
+    read_secret,
+)
 
 KEY = b"k" * 32
 

@@ -13,8 +13,8 @@ from ui.test_image_guests import how_they_ended, logged_in
 
 from studio.core.settings import Settings
 from studio.studio import Studio
-from studio.ui.launch import find_tabs, launch_page
-from studio.ui.shell import Served
+from studio.ui.page.launch import find_tabs, launch_page
+from studio.ui.page.shell import Served
 
 FOLDER = "zero-stages_20260101-120000"
 SCRIPTS = {

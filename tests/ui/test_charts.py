@@ -15,7 +15,7 @@ from ui import chart_points as cp
 
 from studio.bench.point import Point
 from studio.core.errors import NotFound, StudioError
-from studio.ui import charts, plots
+from studio.ui import charts
 from studio.ui.charts import look
 from studio.ui.charts.drawing import coloured, tokens
 from studio.ui.charts.look import wrapped
@@ -24,6 +24,7 @@ from studio.ui.charts.picture import write
 from studio.ui.charts.place import plain
 from studio.ui.charts.series import MOST, said, series_of
 from studio.ui.i18n import LANGS, words
+from studio.ui.runs import plots
 
 GRID = [
     point

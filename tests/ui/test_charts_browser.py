@@ -19,7 +19,9 @@ from ui import chart_points as cp  # noqa: E402
 from studio.bench.point import append_point  # noqa: E402
 from studio.bench.saved import About  # noqa: E402
 from studio.studio import Studio  # noqa: E402
-from studio.ui import chartroutes, charts, report  # noqa: E402
+from studio.ui import charts  # noqa: E402
+from studio.ui.charts import routes as chartroutes  # noqa: E402
+from studio.ui.papers import report  # noqa: E402
 from studio.ui.tab import Tab  # noqa: E402
 
 pytestmark = pytest.mark.browser

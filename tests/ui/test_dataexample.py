@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from studio.ui.dataexample import example, pictures_of, prose, turns_of
+from studio.ui.data.example import example, pictures_of, prose, turns_of
 
 FORMS: dict[str, tuple[dict[str, Any], list[tuple[str, str]]]] = {
     "alpaca": (

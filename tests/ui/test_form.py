@@ -11,7 +11,7 @@ import pytest
 from studio.core.settings import Settings
 from studio.engines.engine import EngineConfig, ServerConfig, knob
 from studio.studio import Studio
-from studio.ui.form import Extras, fields_of, form, group_name, groups_of
+from studio.ui.forms.form import Extras, fields_of, form, group_name, groups_of
 
 
 class Sample(ServerConfig):

@@ -11,8 +11,8 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.testclient import TestClient
 
 from studio.core.errors import NotAllowed
-from studio.ui.accounts import Account, Accounts
-from studio.ui.gate import Gate, Visitor, require_operator, visitor
+from studio.ui.door.accounts import Account, Accounts
+from studio.ui.door.gate import Gate, Visitor, require_operator, visitor
 
 HERE = "http://127.0.0.1:7860"
 KEY = b"k" * 32

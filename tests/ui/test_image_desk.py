@@ -16,7 +16,7 @@ from PIL import Image
 from studio.chat.desk import Person
 from studio.images.request import EditRequest, EditSettings
 from studio.studio import Studio
-from studio.ui.launch import launch_page
+from studio.ui.page.launch import launch_page
 
 playwright = pytest.importorskip("playwright.sync_api")
 

@@ -17,9 +17,9 @@ from ui.pages import GUEST, OPERATOR, accounts
 from studio.core.settings import Settings
 from studio.images.request import GUEST as LIMITS
 from studio.studio import Studio
-from studio.ui.chat_parts import BROWSER
-from studio.ui.launch import find_tabs, launch_page
-from studio.ui.shell import Served
+from studio.ui.chat.parts import BROWSER
+from studio.ui.page.launch import find_tabs, launch_page
+from studio.ui.page.shell import Served
 
 FOR_GUESTS = {
     "image/desk",

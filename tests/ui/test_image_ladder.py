@@ -18,8 +18,8 @@ from studio.engines.workers.image_edit.machine import GIB, Card, Machine
 from studio.engines.workers.image_edit.sizes import published
 from studio.planner.result import CardMemory
 from studio.studio import Studio
-from studio.ui.image_ladder import LadderLook, Ladders, Told, live, read_told, rows_of
-from studio.ui.serveview import CardUse
+from studio.ui.image.ladder import LadderLook, Ladders, Told, live, read_told, rows_of
+from studio.ui.serving.view import CardUse
 
 TOTAL = 24 * GIB
 

@@ -23,14 +23,15 @@ from studio.images.desk import ImageDesk, Look
 from studio.images.item import Asked, End, Fault, Item, ItemState
 from studio.images.request import GUEST, OPERATOR, EditSettings
 from studio.studio import Studio
-from studio.ui import image_state, image_tray
-from studio.ui.image_desk import EXAMPLES, SIZES, desk
-from studio.ui.image_empty import empty, offers
-from studio.ui.image_gallery import gallery_html
-from studio.ui.image_ladder import read_told
-from studio.ui.image_look import look_html, seconds, shape
-from studio.ui.image_samples import SAMPLES, sample
-from studio.ui.image_state import Wish, WorkerState
+from studio.ui.image import state as image_state
+from studio.ui.image import tray as image_tray
+from studio.ui.image.desk import EXAMPLES, SIZES, desk
+from studio.ui.image.empty import empty, offers
+from studio.ui.image.gallery import gallery_html
+from studio.ui.image.ladder import read_told
+from studio.ui.image.look import look_html, seconds, shape
+from studio.ui.image.samples import SAMPLES, sample
+from studio.ui.image.state import Wish, WorkerState
 
 ENDPOINT = Endpoint(id="run-1", name="tiny", kind="images", base_url="http://127.0.0.1:1/v1")
 EVIL = '<img src=x onerror="alert(1)">'

@@ -14,9 +14,9 @@ from studio.planner.image_result import ImagePlan, RungPlan
 from studio.planner.images import plan_images
 from studio.planner.result import CardMemory
 from studio.studio import Studio
-from studio.ui.image_plan import IMAGINED, ImagePlans, lead, plan_html, plan_text, rows, short
-from studio.ui.image_rungs import span, title
-from studio.ui.workform import Asked, ask_of
+from studio.ui.forms.work import Asked, ask_of
+from studio.ui.image.plan import IMAGINED, ImagePlans, lead, plan_html, plan_text, rows, short
+from studio.ui.image.rungs import span, title
 
 MODEL = "Qwen/Qwen-Image-Edit-2511"
 

@@ -25,7 +25,7 @@ from studio.studio import Studio  # noqa: E402
 from studio.ui import routes  # noqa: E402
 from studio.ui import widgets as w  # noqa: E402
 from studio.ui.actions import acts_html  # noqa: E402
-from studio.ui.launch import launch_page  # noqa: E402
+from studio.ui.page.launch import launch_page  # noqa: E402
 from studio.ui.tab import Tab  # noqa: E402
 
 pytestmark = pytest.mark.browser

@@ -20,7 +20,7 @@ from studio.envs.envs import EnvState, EnvStatus
 from studio.telemetry.doctor import Finding
 from studio.telemetry.gpus import Driver, Gpu, Holder
 from studio.telemetry.host import Host
-from studio.ui import machineview as view
+from studio.ui.machine import view
 
 GIB = 2**30
 EVIL = "<img src=x onerror=alert(1)>"

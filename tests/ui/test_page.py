@@ -19,9 +19,9 @@ from studio.core.errors import NotFound, StudioError
 from studio.core.settings import Settings
 from studio.studio import Studio
 from studio.ui.errors import guard, shown
-from studio.ui.launch import launch_page
+from studio.ui.page.launch import launch_page
+from studio.ui.page.shell import Served, build_page, choose_tabs
 from studio.ui.routes import fragment
-from studio.ui.shell import Served, build_page, choose_tabs
 
 
 def config_of(page: str) -> dict[str, Any]:

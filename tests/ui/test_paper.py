@@ -20,8 +20,9 @@ from studio.bench.saved import About, Saved
 from studio.core.errors import NotFound
 from studio.studies.expect import Verdict, summary
 from studio.studio import Studio
-from studio.ui import chartroutes, journal, report
+from studio.ui.charts import routes as chartroutes
 from studio.ui.charts import sheet
+from studio.ui.papers import journal, report
 
 CASES = {"one-card": "One card", "tp2": "Two cards, TP=2", "replicas": "Two replicas"}
 ENVIRONMENT = {"cards": ["Stand-in 141"] * 2, "driver": "1", "cpu": "Stand-in CPU", "cores": 8}

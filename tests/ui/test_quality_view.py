@@ -18,8 +18,8 @@ from ui import study_seeds
 from studio.core.settings import Settings
 from studio.quality.folder import Answer, Folder
 from studio.studio import Studio
-from studio.ui.launch import launch_page
-from studio.ui.quality_form import as_yaml
+from studio.ui.page.launch import launch_page
+from studio.ui.quality.form import as_yaml
 
 NUM = 4
 

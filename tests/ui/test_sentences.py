@@ -21,7 +21,7 @@ from studio.core.spec import State
 from studio.envs.envs import EnvState, EnvStatus
 from studio.telemetry.doctor import Finding
 from studio.ui.i18n import words
-from studio.ui.machineview import checkup, environments
+from studio.ui.machine.view import checkup, environments
 from studio.ui.sentences import pairs, sentences_path, translate
 
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

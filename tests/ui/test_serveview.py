@@ -18,10 +18,10 @@ from studio.studio import Studio
 from studio.telemetry.curves import history
 from studio.telemetry.readings import Reading
 from studio.telemetry.serving import LATELY_S, NOW_S, load
-from studio.ui import serveview
-from studio.ui.serveroutes import Live, routes
-from studio.ui.serveview import CardUse, Look, curl, live, openai_python
-from studio.ui.shell import Served
+from studio.ui.page.shell import Served
+from studio.ui.serving import view as serveview
+from studio.ui.serving.routes import Live, routes
+from studio.ui.serving.view import CardUse, Look, curl, live, openai_python
 from studio.ui.tab import Tab
 
 INF = float("inf")

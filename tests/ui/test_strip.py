@@ -10,7 +10,7 @@ import pytest
 from starlette.requests import Request
 
 from studio.studio import Studio
-from studio.ui.strip import Strip
+from studio.ui.machine.strip import Strip
 
 
 def asked(role: str = "operator", lang: str = "en") -> Request:

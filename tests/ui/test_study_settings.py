@@ -13,7 +13,7 @@ from studio.core.errors import RecipeInvalid
 from studio.core.recipes import parse_overrides
 from studio.studies import studies
 from studio.studio import Studio
-from studio.ui import study_settings as form
+from studio.ui.study import settings as form
 
 PROCESSES, GRID = "studies/smoke-processes", "studies/smoke-load"
 

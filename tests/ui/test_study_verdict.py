@@ -9,8 +9,9 @@ from ui import study_seeds
 
 from studio.studies.record import Phase
 from studio.studio import Studio
-from studio.ui.study_look import Seen, StudyLooks
-from studio.ui.study_verdict import counts, hopes_html, verdict_rows, verdicts_html
+from studio.ui.study.look import Seen, StudyLooks
+from studio.ui.study.verdict import hopes_html, verdict_rows, verdicts_html
+from studio.ui.verdicts.banner import counts
 
 
 def seen_of(studio: Studio, name: str) -> Seen:

@@ -21,9 +21,9 @@ from studio.core.settings import Settings
 from studio.core.spec import State
 from studio.studies.record import Phase
 from studio.studio import Studio
-from studio.ui.accounts import Account
-from studio.ui.launch import launch_page
-from studio.ui.study_settings import study_recipes
+from studio.ui.door.accounts import Account
+from studio.ui.page.launch import launch_page
+from studio.ui.study.settings import study_recipes
 
 PROCESSES = "studies/smoke-processes"
 

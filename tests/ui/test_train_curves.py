@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect, sync_playwright  # noqa: E402
 from ui import trainings  # noqa: E402
 
 from studio.studio import Studio  # noqa: E402
-from studio.ui.launch import find_tabs  # noqa: E402
+from studio.ui.page.launch import find_tabs  # noqa: E402
 
 pytestmark = pytest.mark.browser
 

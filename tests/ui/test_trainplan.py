@@ -8,7 +8,7 @@ import pytest
 from planner.planning import h200, rtx4090
 from planner.training import ONE_HALF, SEVEN, train
 
-from studio.ui.trainplan import facts, plan_html, plan_text
+from studio.ui.train.plan import facts, plan_html, plan_text
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])

@@ -14,12 +14,12 @@ from studio.core.settings import Settings
 from studio.core.spec import Endpoint, State
 from studio.engines.trained import kind_of, result, saved, saved_at
 from studio.studio import Studio
-from studio.ui import tuned
-from studio.ui.aftertrain import Results
-from studio.ui.curvefeed import CurveFeed
-from studio.ui.trainings import Trainings, training_runs
-from studio.ui.trainroutes import Live
-from studio.ui.trainview import figures, frame, machine
+from studio.ui.runs.curvefeed import CurveFeed
+from studio.ui.train import tuned
+from studio.ui.train.after import Results
+from studio.ui.train.routes import Live
+from studio.ui.train.trainings import Trainings, training_runs
+from studio.ui.train.view import figures, frame, machine
 
 ENGINES = ("llamafactory-train",)
 

@@ -8,7 +8,7 @@ from studio.bench.point import Point
 from studio.core.recipes import Bilingual
 from studio.engines.study_config import Expectation
 from studio.studies.expect import CaseEnd, Verdict, judge
-from studio.ui.verdicts import verdict_text
+from studio.ui.verdicts.text import verdict_text
 
 FOUR = Expectation(
     metric="peak_card_gib",

@@ -5,7 +5,7 @@
     charts.CHARTS                                                          every kind, in order
 
 A place keeps itself current while it can be seen; its figure comes from `/ladder/bench/chart`
-(`studio.ui.chartroutes`) and is drawn by `assets/js/charts.js`, which loads Plotly when the first
+(`studio.ui.charts.routes`) and is drawn by `assets/js/charts.js`, which loads Plotly when the first
 chart comes into sight. Nothing here imports Plotly or Gradio. Without a page,
 
     charts.save(saved, ["qwen_20260101-120000"], "scaling", Path("x.svg"), "en")

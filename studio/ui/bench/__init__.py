@@ -1,0 +1,1 @@
+"""Load tests and saved results on the page."""

@@ -1,0 +1,1 @@
+"""The launch form that is made from an engine's settings."""

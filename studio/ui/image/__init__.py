@@ -1,0 +1,1 @@
+"""The Image edit tab's parts."""

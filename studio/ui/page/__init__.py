@@ -1,0 +1,1 @@
+"""The page itself: frame, theme, shell, and how it is served."""

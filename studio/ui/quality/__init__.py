@@ -1,0 +1,1 @@
+"""Comparisons of answers, and the room of blind votes."""

@@ -1,0 +1,1 @@
+"""A run on the page, the same in every tab."""
