@@ -274,6 +274,7 @@ def test_of_two_yaml_files_the_later_one_fills_the_form(
 def test_a_launch_asks_what_the_plan_of_its_own_settings_asks(
     only: Callable[[str], str],
     look: Any,  # noqa: F811
+    jobs: Jobs,
 ):
     page = look(only("serve"))
     launch, sure = page.locator('[data-act="launch"][data-ask]'), page.locator("dialog[open]")
@@ -290,3 +291,4 @@ def test_a_launch_asks_what_the_plan_of_its_own_settings_asks(
     held[-1].fulfill(json=answer)
     expect(sure).to_contain_text("It does not fit. Launch?")
     assert len(held) == 1
+    assert jobs.list() == []
