@@ -66,16 +66,21 @@ class Plans:
             return {"unknown": error.message}
         return None if plan is None else plan.model_dump(mode="json")
 
-    def serving(self, ask: Launch, cards: Sequence[CardMemory] | None = None) -> ServingPlan | None:
+    def serving(
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None, *, own: bool = False
+    ) -> ServingPlan | None:
         """Return what a server will need and whether it fits; None for what cannot be planned.
 
-        `cards` are those to plan for; without them this machine's, or its memory when it has none.
+        `cards` are those to plan for, of a machine one only thinks of, whose disk nobody knows,
+        unless they are its `own`; without them this machine's, or its memory when it has none.
         Raises CannotPlan when the model's sizes are not known here.
         """
         engine, config = self._validate(ask.engine, ask.settings)
         need = engine.serving(config)
         if need is None:
             return None
+        if cards is not None and not own:
+            return plan_serving(need, cards=cards, root=ROOT)
         if cards is None:
             cards = self.card_memory()
             if isinstance(ask.cards, list):

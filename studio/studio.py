@@ -230,10 +230,10 @@ class Studio:
         return self.plans.facts(self.preview(ask), ask)
 
     def serving_plan(
-        self, ask: Launch, cards: Sequence[CardMemory] | None = None
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None, *, own: bool = False
     ) -> ServingPlan | None:
         """Return what a server will need and whether it fits; see `Plans.serving`."""
-        return self.plans.serving(ask, cards)
+        return self.plans.serving(ask, cards, own=own)
 
     def training_plan(
         self, ask: Launch, cards: Sequence[CardMemory] | None = None

@@ -192,9 +192,13 @@ def fake_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
     return put
 
 
+WITH_PACKAGES = {"launch", "picture_chat"}
+"""Fakes that import more than the standard library; looking for packages costs 15 ms a start."""
+
+
 def fake(name: str, *arguments: object) -> tuple[str, ...]:
-    """Return the argv of a fake engine; only `launch` needs packages, and they cost 15 ms."""
-    alone = () if name == "launch" else ("-S",)
+    """Return the argv of a fake engine."""
+    alone = () if name in WITH_PACKAGES else ("-S",)
     return (sys.executable, *alone, str(FAKES / f"{name}.py"), *map(str, arguments))
 
 

@@ -273,7 +273,7 @@ def _check_plan(studio: Studio, cell: Cell) -> None:
     try:
         plan = (
             studio.training_plan(cell.launch, cards)
-            or studio.serving_plan(cell.launch, cards)
+            or studio.serving_plan(cell.launch, cards, own=True)
             or studio.image_plan(cell.launch)
         )
     except StudioError:
