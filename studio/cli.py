@@ -22,13 +22,16 @@ from studio.commands.quality import quality_app
 from studio.commands.replicas import replicas, stop_whole_group
 from studio.commands.study import smoke, study_app
 from studio.commands.terminal import (
+    Detach,
     Home,
     Json,
+    WaitReady,
     asked,
     follow_run,
     open_studio,
     print_json,
     print_table,
+    see_through,
 )
 from studio.commands.train import train_app
 from studio.core.errors import RecipeInvalid, StudioError
@@ -134,10 +137,8 @@ def run(
         str | None, typer.Option(help="How many idle cards (2), or which (=6,7).")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the command only.")] = False,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")] = False,
-    wait_ready: Annotated[
-        bool, typer.Option("--ready", help="Return as soon as a server is ready.")
-    ] = False,
+    detach: Detach = False,
+    wait_ready: WaitReady = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -148,14 +149,7 @@ def run(
         _print_preview(studio, ask, as_json)
         return
     launched = studio.launch(ask)
-    if not as_json:
-        print(f"run {launched.id} {launched.spec.name}", flush=True)
-    if not detach:
-        launched = follow_run(studio, launched.id, quiet=as_json, until_ready=wait_ready)
-    if as_json:
-        print_json(launched.summary())
-    if launched.state in (State.FAILED, State.LOST):
-        raise typer.Exit(1)
+    see_through(studio, launched, detach=detach, wait_ready=wait_ready, as_json=as_json)
 
 
 @app.command()

@@ -15,7 +15,15 @@ from studio.bench.said import Said
 from studio.bench.saved import Results
 from studio.bench.verdict import verdict
 from studio.commands.bench_papers import Lang, Name, chart, journal, language, report
-from studio.commands.terminal import Home, Json, follow_run, open_studio, print_json, print_table
+from studio.commands.terminal import (
+    Detach,
+    Home,
+    Json,
+    follow_run,
+    open_studio,
+    print_json,
+    print_table,
+)
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.recipes import did_you_mean, parse_overrides
 from studio.core.spec import State
@@ -30,7 +38,6 @@ bench_app.command("chart")(chart)
 bench_app.command("report")(report)
 bench_app.command("journal")(journal)
 
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Figure; repeatable.")]
 
 

@@ -8,10 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from studio.commands.terminal import Home, Json, follow_run, open_studio, print_json
+from studio.commands.terminal import (
+    Detach,
+    Home,
+    Json,
+    WaitReady,
+    open_studio,
+    print_json,
+    see_through,
+)
 from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.recipes import parse_overrides
-from studio.core.spec import State
 from studio.engines.explain import Explanation, explain
 from studio.jobs.shim.cards import read_cards
 from studio.studio import Studio
@@ -43,10 +50,8 @@ def relaunch(
     fix: Annotated[
         int | None, typer.Option(help="Take this one of the relaunches that `explain` offers.")
     ] = None,
-    detach: Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")] = False,
-    wait_ready: Annotated[
-        bool, typer.Option("--ready", help="Return as soon as a server is ready.")
-    ] = False,
+    detach: Detach = False,
+    wait_ready: WaitReady = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -54,14 +59,7 @@ def relaunch(
     studio = open_studio(home)
     changes = {**_offered(studio, run_id, fix), **parse_overrides(settings or [])}
     launched = studio.relaunch(run_id, changes)
-    if not as_json:
-        print(f"run {launched.id} {launched.spec.name}", flush=True)
-    if not detach:
-        launched = follow_run(studio, launched.id, quiet=as_json, until_ready=wait_ready)
-    if as_json:
-        print_json(launched.summary())
-    if launched.state in (State.FAILED, State.LOST):
-        raise typer.Exit(1)
+    see_through(studio, launched, detach=detach, wait_ready=wait_ready, as_json=as_json)
 
 
 def _offered(studio: Studio, run_id: str, number: int | None) -> dict[str, Any]:

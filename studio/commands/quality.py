@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from studio.commands.terminal import (
+    Detach,
     Home,
     Json,
     asked,
@@ -36,7 +37,6 @@ RECIPE = "quality/general"
 KEYS = {"1": Choice.LEFT, "2": Choice.RIGHT, "0": Choice.TIE}
 
 Name = Annotated[str, typer.Argument(help="Folder of results, or enough of its beginning.")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
 By = Annotated[str, typer.Option("--by", help="Who votes.")]
 
 

@@ -9,7 +9,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from studio.commands.terminal import Home, Json, follow_run, open_studio, print_json, print_table
+from studio.commands.terminal import (
+    Detach,
+    Home,
+    Json,
+    follow_run,
+    open_studio,
+    print_json,
+    print_table,
+)
 from studio.core.errors import NotFound
 from studio.core.recipes import parse_overrides
 from studio.core.spec import State
@@ -41,7 +49,6 @@ study_app = typer.Typer(
 )
 
 Name = Annotated[str, typer.Argument(help="Folder of the study's results, or its beginning.")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
 Words = Annotated[
     list[str] | None,
     typer.Argument(

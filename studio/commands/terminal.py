@@ -21,6 +21,8 @@ from studio.studio import Launch, Studio
 
 Home = Annotated[Path | None, typer.Option("--home", help="Folder for runs, envs and chats.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
+WaitReady = Annotated[bool, typer.Option("--ready", help="Return as soon as a server is ready.")]
 
 
 def open_studio(home: Path | None, **given: Any) -> Studio:
@@ -56,6 +58,20 @@ def _cards(text: str) -> int | list[int]:
         raise RecipeInvalid(
             f"--cards {text} is neither a number nor a list.", hint="Use 2, or =6,7."
         ) from None
+
+
+def see_through(
+    studio: Studio, launched: Run, *, detach: bool, wait_ready: bool, as_json: bool
+) -> None:
+    """Follow a run that was just launched, unless told not to; exit with 1 when it failed."""
+    if not as_json:
+        print(f"run {launched.id} {launched.spec.name}", flush=True)
+    if not detach:
+        launched = follow_run(studio, launched.id, quiet=as_json, until_ready=wait_ready)
+    if as_json:
+        print_json(launched.summary())
+    if launched.state in (State.FAILED, State.LOST):
+        raise typer.Exit(1)
 
 
 def follow_run(

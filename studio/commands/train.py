@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from studio.commands.terminal import (
+    Detach,
     Home,
     Json,
     asked,
@@ -30,7 +31,6 @@ LLAMAFACTORY = "llamafactory-train"
 train_app = typer.Typer(help="Trainings: LLaMA-Factory's YAML, checkpoints, resume.")
 
 RunId = Annotated[str, typer.Argument(help="Run id, or enough of its beginning.")]
-Detach = Annotated[bool, typer.Option("--detach", "-d", help="Do not follow the log.")]
 
 
 @train_app.command("yaml")

@@ -17,67 +17,14 @@ from typing import Any
 import pytest
 from conftest import free_port
 from gradio_client import Client
+from measures.sweeps import URL, sweep
 
 from studio.bench.point import Point, append_point
 from studio.bench.saved import About, Saved
 from studio.core.settings import Settings
-from studio.jobs.jobs import Jobs
 from studio.studio import Studio
 from studio.ui.bench.conditions import conditions
-from studio.ui.door.accounts import Account
 from studio.ui.page.launch import launch_page
-
-FAST = {"one": 100.0, "four": 350.0, "sixteen": 900.0}
-USERS = {"one": 1, "four": 4, "sixteen": 16}
-URL = "http://127.0.0.1:9/v1"
-
-
-def sweep(home: Path, model: str, server: str, factor: float, at: float, **about: Any) -> str:
-    """Write what a load test leaves: three loads, three repeats, one of them failed."""
-    folder = Saved(home / "bench").begin(
-        About(name=model, model=model, created_at=at, command="python app.py bench run x", **about)
-    )
-    (folder / "points").mkdir()
-    for repeat in range(3):
-        for name, users in USERS.items():
-            out = FAST[name] * factor * (1 + 0.01 * repeat)
-            failed = name == "sixteen" and repeat == 2
-            ident = f"in64-out32-c{users}-r{repeat}"
-            (folder / "points" / f"{ident}.json").write_text('{"output_throughput": 1}')
-            append_point(
-                folder,
-                Point(
-                    id=ident,
-                    at=at + 10 * repeat + users,
-                    seconds=5,
-                    status="failed" if failed else "done",
-                    error="The server stopped answering." if failed else "",
-                    engine="vllm-bench",
-                    version="0.26.0",
-                    model=model,
-                    server=server,
-                    endpoint=URL,
-                    cards=1,
-                    card_name="NVIDIA H200",
-                    repeat=repeat,
-                    condition={
-                        "input_len": 64,
-                        "output_len": 32,
-                        "concurrency": users,
-                        "dataset": "random",
-                    },
-                    figures={}
-                    if failed
-                    else {
-                        "output_throughput": out,
-                        "ttft_p90_ms": 40.0 * users,
-                        "tpot_p90_ms": 10.0,
-                        "completed": 8 * users,
-                    },
-                    raw="" if failed else f"points/{ident}.json",
-                ),
-            )
-    return folder.name
 
 
 @pytest.fixture(scope="module")
@@ -370,51 +317,3 @@ def test_points_comparison_and_verdict_by_api(client: Client, folders: tuple[str
     assert percents == pytest.approx([50, 50, 50])
     verdict = client.predict(folders[1], api_name="/bench_verdict")
     assert verdict["words"] and verdict["said"][0]["key"].startswith("measures.verdict.")
-
-
-def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs) -> None:
-    settings = settings.model_copy(update={"port": free_port(19350)})
-    name = sweep(settings.home, "acme/Secret", "vllm 0.26.0", 1.0, 1_750_000_000)
-    accounts = [Account.make("ann", "password1"), Account.make("guest", "password2", "guest")]
-    served = launch_page(Studio(settings), accounts=accounts)
-    try:
-        guest = Client(served.url, auth=("guest", "password2"), verbose=False)
-        for api, words in [
-            ("/bench_launch", [URL, {}, ""]),
-            ("/bench_plan", [URL, {}, ""]),
-            ("/bench_points", [{}, 0, 10]),
-            ("/bench_compare", [[name, name]]),
-            ("/bench_verdict", [name]),
-        ]:
-            with pytest.raises(Exception):  # noqa: B017 - the client raises several kinds
-                guest.predict(*words, api_name=api)
-        cookie = "; ".join(f"{key}={value}" for key, value in guest.cookies.items())
-        for path in (
-            "work",
-            "endpoints",
-            "plan",
-            "list",
-            "results",
-            "table",
-            "csv",
-            f"one?name={name}",
-            f"comparison?of={name}",
-            f"raw/{name}/points.jsonl",
-            f"report/{name}",
-            f"journal/{name}",
-            "definitions",
-            "chart?kind=pareto",
-        ):
-            request = urllib.request.Request(
-                f"{served.url}/ladder/bench/{path}", headers={"cookie": cookie}
-            )
-            with pytest.raises(urllib.error.HTTPError) as caught:
-                urllib.request.urlopen(request, timeout=20)
-            assert caught.value.code == 403, path
-        home = urllib.request.Request(f"{served.url}/", headers={"cookie": cookie})
-        with urllib.request.urlopen(home, timeout=20) as answer:
-            page = answer.read().decode()
-        assert "bench-views" not in page and "nav-bench" not in page
-    finally:
-        served.close()
-    assert jobs.list() == []

@@ -20,12 +20,9 @@ from studio.core.errors import NotFound
 from studio.core.settings import Settings
 from studio.core.spec import State
 from studio.data import work
-from studio.jobs.jobs import Jobs
 from studio.studio import Studio
-from studio.ui.data.lengths import histogram, read, told
 from studio.ui.data.rows import picture_path, search
 from studio.ui.data.upload import Uploads, plain_name
-from studio.ui.door.accounts import Account
 from studio.ui.i18n import words
 from studio.ui.page.launch import launch_page
 
@@ -392,73 +389,3 @@ def test_pictures_come_from_inside_a_data_set_only(
     for name in ("../../../etc/hostname", "/etc/hostname", str(outside / "a.png")):
         with pytest.raises(NotFound):
             picture_path(studio.data, found, name)
-
-
-# who may ----------------------------------------------------------------------------------------
-
-
-def test_guests_get_nothing_of_it(settings: Settings, jobs: Jobs, tmp_path: Path) -> None:
-    settings = settings.model_copy(update={"port": free_port(18990)})
-    accounts = [Account.make("ann", "password1"), Account.make("guest", "password2", "guest")]
-    studio = Studio(settings)
-    served = launch_page(studio, accounts=accounts)
-    path = tmp_path / "faq.jsonl"
-    path.write_bytes(lines(FAQ))
-    studio.data.add(path, "secret")
-    try:
-        guest = Client(served.url, auth=("guest", "password2"), verbose=False)
-        for name, asked in [
-            ("/data_list", []),
-            ("/data_add", [str(path), "mine", None]),
-            ("/data_look", [str(path), None]),
-            ("/data_rows", ["secret", 0, 5]),
-            ("/data_report", ["secret"]),
-            ("/data_apply", ["secret", "sample", {"rows": 2}]),
-            ("/data_from_chat", [[], "mine"]),
-            ("/data_lengths", ["secret", {}]),
-            ("/data_delete", ["secret"]),
-        ]:
-            with pytest.raises(Exception):  # noqa: B017 - the client raises several kinds
-                guest.predict(*asked, api_name=name)
-        with httpx.Client(base_url=served.url) as asks:
-            asks.post("/login", data={"username": "guest", "password": "password2"})
-            for at in ("left", "list", "one?name=secret", f"look?path={path}", "chats"):
-                assert asks.get(f"/ladder/data/{at}").status_code == 403, at
-            assert asks.get("/ladder/data/file/secret").status_code == 403
-            assert asks.get("/ladder/data/picture/secret/0/0").status_code == 403
-            sent = asks.post("/ladder/data/upload", params={"name": "x.jsonl"}, content=b"{}")
-            assert sent.status_code == 403
-    finally:
-        served.close()
-    assert [found.key for found in studio.data.versions("secret")] == ["secret.v1"]
-    assert not (settings.home / "uploads" / "data").exists()
-
-
-# token lengths ----------------------------------------------------------------------------------
-
-
-def test_lengths_are_drawn_with_the_cutoff() -> None:
-    counted = {
-        "bins": [{"from": n * 10, "to": n * 10 + 10, "count": 5 * n} for n in range(10)],
-        "count": 225,
-        "total": 14_000,
-        "label_tokens": 9_000,
-        "cutoff_len": 80,
-        "num_cut": 85,
-        "p50": 68,
-        "p90": 94,
-        "p99": 98,
-        "max": 99,
-        "refused": [{"dataset": "faq.v1", "row": 7, "reason": "roles or order"}],
-        "refused_count": 1,
-    }
-    found = read(counted)
-    html = histogram("en", found)
-    assert html.count('<i class="l-cut"') == 2, "the bars at and beyond the cutoff"
-    assert "cutoff 80" in html and ">p50<" in html and "80 – 89 tokens: 40 rows" in html
-    assert "85 rows (38 %) are longer than 80 tokens" in told("en", found)
-    assert "85 条（38 %）超过 80 个 token" in told("zh", found)
-    roomy = read({**counted, "cutoff_len": 4096, "num_cut": 0})
-    assert "l-hist-cut" not in histogram("en", roomy), "too far to the right to be drawn"
-    assert "全部样本都不超过 4,096 个 token" in told("zh", roomy)
-    assert "l-hist-plot" in histogram("en", read({})), "nothing counted is no error"
