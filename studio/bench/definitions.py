@@ -60,6 +60,8 @@ def _all() -> dict[str, Definition]:
         ("preemptions", "", "less", "server"),
         ("prefix_hit_rate", SHARE, "more", "server"),
         ("prefix_cache_reset", "", "", "server"),
+        ("api_server_busy", SHARE, "less", "server"),
+        ("generator_busy", SHARE, "less", "server"),
         ("startup_s", "s", "less", "server"),
         ("memory_gib", "GiB", "", "memory"),  # a server takes what it is given
         ("memory_share", SHARE, "", "memory"),

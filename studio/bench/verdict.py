@@ -25,6 +25,8 @@ FLAT = 0.15
 """Growth is over where throughput rises less than load^0.15: twice the load, 11 % more."""
 FULL = 0.95
 """Share of the KV cache from which it counts as full."""
+BUSY = 0.9
+"""Share of the time from which an event loop, one thread, counts as the limit."""
 KEEPS_UP = 0.9
 """Share of the requests asked for that a server must answer to keep up with a rate."""
 NOISY = 0.1
@@ -228,12 +230,28 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
 
 
 def _computes(level: Level, server: Mapping[str, Any], values: Mapping[str, Any]) -> Said:
-    """Say that what computes is the limit: cards, the processor, or nobody knows which."""
+    """Say what computes is the limit: cards or what feeds them, the processor, or nobody knows."""
     if any(point.cards for point in level.points):
-        return _said("why_compute", **values)
+        return _feeds(level, server, values) or _said("why_compute", **values)
     if server.get("cards") == []:
         return _said("why_compute_cpu", **values)
     return _said("why_compute_unknown", **values)
+
+
+def _feeds(level: Level, server: Mapping[str, Any], values: Mapping[str, Any]) -> Said | None:
+    """Say that cards wait for an event loop, or that nobody looked; None when neither is so."""
+    api, generator = level.mean("api_server_busy"), level.mean("generator_busy")
+    if api is None and generator is None:
+        return _said("why_not_kv", **values)
+    busiest = max(api or 0.0, generator or 0.0)
+    if busiest < BUSY:
+        return None
+    values = {**values, "busy_percent": round(busiest * 100)}
+    if busiest == generator:
+        return _said("why_generator", **values)
+    if server.get("engine") == "vllm":
+        return _said("why_api_vllm", **values)
+    return _said("why_api", **values)
 
 
 # what it costs, and what to doubt --------------------------------------------------------------

@@ -24,6 +24,15 @@ def _table(given: Any) -> Any:
     return given
 
 
+def _several(given: Any) -> Any:
+    """Read one number, or numbers with commas, as people type them after `=`."""
+    if isinstance(given, int | float):
+        return [given]
+    return given.replace(",", " ").split() if isinstance(given, str) else given
+
+
+Lengths = Annotated[list[Length], BeforeValidator(_several)]
+Rates = Annotated[list[Rate], BeforeValidator(_several)]
 Table = Annotated[dict[str, Any], BeforeValidator(_table)]
 
 
@@ -49,28 +58,28 @@ class LoadConfig(EngineConfig):
         ),
     )
     api_key: str = asked_api_key_field()
-    input_len: list[Length] = knob(
+    input_len: Lengths = knob(
         [512],
         title="Prompt lengths",
         help="Tokens of a prompt; every length is measured with every other column of the grid.",
         zh=("输入长度", "提示词的 token 数，可写多个；与其余各项逐一组合。"),
         min_length=1,
     )
-    output_len: list[Length] = knob(
+    output_len: Lengths = knob(
         [128],
         title="Answer lengths",
         help="Tokens of an answer. Random prompts are always answered to this length.",
         zh=("输出长度", "回答的 token 数，可写多个。随机提示词总会生成到这个长度。"),
         min_length=1,
     )
-    concurrency: list[Length] = knob(
+    concurrency: Lengths = knob(
         [],
         title="Users at once",
         help="Each user sends the next request when the answer is there. Empty: 1, 4 and 16, "
         "unless rates are given.",
         zh=("并发数", "每个用户收到回答后立刻发下一个请求。留空且没写请求速率时，取 1、4、16。"),
     )
-    request_rate: list[Rate] = knob(
+    request_rate: Rates = knob(
         [],
         title="Requests per second",
         help="Instead of users: requests come at this rate on average, whether or not earlier "

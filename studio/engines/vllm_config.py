@@ -328,6 +328,12 @@ class VllmConfig(VllmFields):
                     f"{used} needs enable_lora.",
                     hint=f"Set enable_lora to true, or leave {used} out.",
                 )
+        if self.hot_lora and (self.api_server_count or self.data_parallel_size) > 1:
+            raise RecipeInvalid(
+                "hot_lora needs a single API process: an adapter is loaded in the one that is "
+                "asked.",
+                hint="Set api_server_count to 1, or name the adapters in lora_modules.",
+            )
         check_names("lora_modules", self.lora_modules, self.name)
         if self.max_lora_rank not in LORA_RANKS:
             wider = next(rank for rank in LORA_RANKS if rank > self.max_lora_rank)

@@ -74,6 +74,20 @@ class VllmFields(ServerConfig):
         ge=1,
         le=64,
     )
+    api_server_count: int | None = knob(
+        None,
+        title="API processes",
+        help="Processes that take requests and hand out tokens. One fills one processor core; "
+        "where a load test says that it is the limit, take 2 or 4. Empty takes one per copy.",
+        zh=(
+            "API 进程数",
+            "接收请求、分发 token 的进程数。一个进程最多用满一个 CPU 核；"
+            "压测结果说它是瓶颈时，设为 2 或 4。留空则每份模型一个。",
+        ),
+        group="parallel",
+        ge=1,
+        le=64,
+    )
     distributed_executor_backend: Literal["mp", "ray", "uni"] | None = knob(
         None,
         title="Worker backend",

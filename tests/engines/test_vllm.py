@@ -52,13 +52,14 @@ GROUPED: dict[str, tuple[dict[str, Any], list[str]]] = {
             "tensor_parallel_size": 2,
             "pipeline_parallel_size": 2,
             "data_parallel_size": 2,
+            "api_server_count": 4,
             "distributed_executor_backend": "mp",
             "enable_expert_parallel": True,
         },
         [
             *("--tensor-parallel-size", "2", "--pipeline-parallel-size", "2"),
-            *("--data-parallel-size", "2", "--distributed-executor-backend", "mp"),
-            "--enable-expert-parallel",
+            *("--data-parallel-size", "2", "--api-server-count", "4"),
+            *("--distributed-executor-backend", "mp", "--enable-expert-parallel"),
         ],
     ),
     "memory": (
@@ -302,6 +303,9 @@ def test_settings_that_do_not_go_together() -> None:
     assert "is not used with" in refused(speculative_model="x/y")
     assert "prompt_lookup_max is not used" in refused(prompt_lookup_max=3)
     assert "hot_lora needs enable_lora" in refused(hot_lora=True)
+    several = refused(enable_lora=True, hot_lora=True, api_server_count=2)
+    assert "hot_lora needs a single API process" in several
+    assert refused(enable_lora=True, hot_lora=True, data_parallel_size=2) == several
     assert "lora_modules needs enable_lora" in refused(lora_modules=["a=/a"])
     assert "name=folder" in refused(enable_lora=True, lora_modules=["/a"])
     assert "used twice" in refused(enable_lora=True, lora_modules=["a=/a", "a=/b"])

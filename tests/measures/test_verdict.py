@@ -13,6 +13,7 @@ from studio.bench.verdict import DEFAULT_SLO, verdict
 from studio.ui.measures import sentences
 
 SLO = {"ttft_ms": 500, "tpot_ms": 50}
+VLLM = {"engine": "vllm"}
 
 
 def said(told: list[Said], key: str) -> dict[str, Any]:
@@ -92,6 +93,34 @@ def test_why_it_stops(figures: dict[str, float], settings: dict[str, Any], key: 
     assert said(told, "stops")["load"] == {"users": 16}
     assert key in keys(told)
     assert sum(name.startswith("why_") for name in keys(told)) == 1
+
+
+@pytest.mark.parametrize(
+    ("loops", "key"),
+    [
+        ({"api_server_busy": 0.97, "generator_busy": 0.62}, "why_api_vllm"),
+        ({"api_server_busy": 0.93, "generator_busy": 0.96}, "why_generator"),
+        ({"api_server_busy": 0.60, "generator_busy": 0.55}, "why_compute"),
+        ({"generator_busy": 0.55}, "why_compute"),
+        ({}, "why_not_kv"),
+    ],
+)
+def test_what_cards_wait_for(loops: dict[str, float], key: str) -> None:
+    """Cards and cache have room: then it is the cards, or the one thread that feeds them."""
+    figures = {**server(0.04, 256, 80), **loops}
+    points = [*grid((128, 10400, 880, 7.4)), *grid((256, 8200, 1730, 22.4), figures=figures)]
+    told = verdict([point.model_copy(update={"cards": 2}) for point in points], server=VLLM)
+    assert said(told, "falls")["loss_percent"] == 21
+    assert said(told, key)["kv_percent"] == 4
+    if "busy" in (sentence := sentences("en", told)[-2]):
+        assert f"{round(100 * max(loops.values()))} % of the time" in sentence
+
+
+def test_a_server_of_another_kind_is_given_no_setting_of_vllm() -> None:
+    figures = {**server(0.04, 64, 0), "api_server_busy": 0.99}
+    points = [*grid((16, 2000, 100, 10)), *grid((64, 2050, 900, 40), figures=figures)]
+    told = verdict([p.model_copy(update={"cards": 1}) for p in points], server={"engine": "sglang"})
+    assert "why_api" in keys(told) and "api_server_count" not in str(sentences("en", told))
 
 
 def test_throughput_that_falls() -> None:
@@ -224,7 +253,7 @@ def test_points_without_a_load_have_no_series() -> None:
 
 @pytest.mark.parametrize(
     ("cards", "server_told", "key"),
-    [(1, {}, "why_compute"), (0, {"cards": []}, "why_compute_cpu"), (0, {}, "why_compute_unknown")],
+    [(1, {}, "why_not_kv"), (0, {"cards": []}, "why_compute_cpu"), (0, {}, "why_compute_unknown")],
 )
 def test_what_computes_is_named(cards: int, server_told: dict[str, Any], key: str) -> None:
     own = {"cards": cards, "figures": server(0.40, 64, 0)}

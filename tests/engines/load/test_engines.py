@@ -86,6 +86,18 @@ def test_a_form_may_send_a_table_as_text() -> None:
     assert given.server == {"engine": "vllm"}
 
 
+def test_a_grid_as_people_type_it() -> None:
+    """`concurrency=1,16` and `input_len=512` come as text and as one number."""
+    told = {"base_url": URL, "input_len": 512, "concurrency": "1, 8,16", "output_len": "64"}
+    config = check_settings(VllmBench.Config, told, "settings")
+    assert (config.input_len, config.output_len) == ([512], [64])
+    assert config.concurrency == [1, 8, 16]
+    rates = check_settings(VllmBench.Config, {"base_url": URL, "request_rate": "0.5,2"}, "settings")
+    assert rates.request_rate == [0.5, 2]
+    with pytest.raises(RecipeInvalid, match="concurrency"):
+        check_settings(VllmBench.Config, {"base_url": URL, "concurrency": "many"}, "settings")
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "text", "says"),
     [

