@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from studio.bench.formulas import mean
@@ -31,6 +32,13 @@ KEEPS_UP = 0.9
 """Share of the requests asked for that a server must answer to keep up with a rate."""
 NOISY = 0.1
 """Half the 95 % interval over the mean, from which a series is called noisy."""
+SHAPES = ("shape", "shape_named")
+"""Sentences that begin a part: a pair of lengths of its own."""
+DOUBTS = (
+    *("failed_points", "failed_requests", "noise", "once", "few"),
+    *("ignored_lengths", "untold", "all_failed"),
+)
+"""Sentences that warn, of all the points together."""
 _NAMES = ("case", "model", "server")
 
 
@@ -68,6 +76,29 @@ def verdict(
     if any(keeps(point, limits) is not None for point in done):
         told.append(_said("limits" if own else "limits_default", limits=limits))
     return [*told, *_doubts(every, found)]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a verdict says of one series; `about` names it where there are several."""
+
+    about: Said | None
+    told: tuple[Said, ...]
+
+
+def parts(told: Iterable[Said]) -> tuple[list[Part], list[Said]]:
+    """Return a verdict by its series, and what holds for all: limits, and what to doubt."""
+    found: list[tuple[Said | None, list[Said]]] = [(None, [])]
+    whole: list[Said] = []
+    for one in told:
+        key = one.key.rpartition(".")[2]
+        if key in SHAPES:
+            found.append((one, []))
+        elif key in DOUBTS or key.startswith("limits"):
+            whole.append(one)
+        else:
+            found[-1][1].append(one)
+    return [Part(about, tuple(said)) for about, said in found if about or said], whole
 
 
 def _measured_with(points: Iterable[Point]) -> dict[str, float]:

@@ -44,13 +44,13 @@ def test_a_form_about_to_be_replaced_takes_no_words_and_no_launch(tmp_path: Path
     with page_served(tmp_path, "--tab", "serve") as (url, _), browser_page(url) as (page, _):
         launch = page.locator('[data-act="launch"][data-ask]')
         page.locator(f'[data-choose="{SMALL}"]').click()
-        expect(field(page, "max_model_len")).to_be_editable(timeout=20_000)
+        expect(field(page, "max_model_len")).to_be_editable()
         forms = LateForms(page)
         page.locator(f'[data-choose="{BIG}"]').click()
         expect(field(page, "max_model_len")).to_be_disabled()
         expect(launch).to_be_disabled()
         forms.let_go(BIG)
-        expect(field(page, "tensor_parallel_size")).to_have_value("2", timeout=20_000)
+        expect(field(page, "tensor_parallel_size")).to_have_value("2")
         field(page, "max_model_len").fill("2048")
         assert asked(page)["recipe"] == BIG
         assert asked(page)["settings"]["max_model_len"] == 2048
@@ -58,12 +58,12 @@ def test_a_form_about_to_be_replaced_takes_no_words_and_no_launch(tmp_path: Path
 
 def test_of_two_quick_choices_the_later_counts(tmp_path: Path) -> None:
     with page_served(tmp_path, "--tab", "serve") as (url, _), browser_page(url) as (page, _):
-        expect(field(page, "max_model_len")).to_be_editable(timeout=20_000)
+        expect(field(page, "max_model_len")).to_be_editable()
         forms = LateForms(page)
         page.locator(f'[data-choose="{SMALL}"]').click()
         page.locator(f'[data-choose="{BIG}"]').click()
         forms.let_go(BIG)
-        expect(field(page, "tensor_parallel_size")).to_have_value("2", timeout=20_000)
+        expect(field(page, "tensor_parallel_size")).to_have_value("2")
         with page.expect_response("**/ladder/serve/form?*"):
             forms.let_go(SMALL)
         expect(page.locator(f'[data-choose="{BIG}"]')).to_have_attribute("aria-pressed", "true")
@@ -74,7 +74,7 @@ def test_of_two_quick_choices_the_later_counts(tmp_path: Path) -> None:
 def test_a_form_that_could_not_be_had_leaves_the_old_one(tmp_path: Path) -> None:
     with page_served(tmp_path, "--tab", "serve") as (url, _), browser_page(url) as (page, _):
         page.locator(f'[data-choose="{SMALL}"]').click()
-        field(page, "max_model_len").fill("4096", timeout=20_000)
+        field(page, "max_model_len").fill("4096")
         page.route("**/ladder/serve/form?*", lambda route: route.abort())
         page.locator(f'[data-choose="{BIG}"]').click()
         expect(field(page, "max_model_len")).to_be_editable()

@@ -138,6 +138,7 @@ def pictures_of(page: Page, url: str, name: str, ready: Callable[[Page], None]) 
     assert browser is not None
     for lang, width in SEEN:
         context = browser.new_context(viewport={"width": width, "height": 900}, locale=lang)
+        context.set_default_timeout(PATIENCE_MS)
         other = context.new_page()
         other.goto(url)
         other.locator("[data-image-desk]").wait_for()

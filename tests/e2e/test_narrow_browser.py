@@ -105,7 +105,7 @@ def looked_at(page: Page, where: str) -> list[str]:
     """Open every view of what is shown; return what sticks out."""
     wrong = []
     panel = page.locator(".tabitem:visible").first
-    expect(panel).to_be_visible(timeout=30_000)
+    expect(panel).to_be_visible()
     names = [""] + [tab.inner_text() for tab in panel.get_by_role("tab").all() if tab.is_visible()]
     for name in dict.fromkeys(names):
         if name:

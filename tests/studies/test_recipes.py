@@ -42,6 +42,7 @@ CASES = {
     "lora-qlora-full": {"full", "lora", "qlora"},
     "image-rungs": {"whole", "groups", "fp8-fast", "fp8-fast-no-cfg", "nf4", "split"},
     "serving-grid-7b": {"grid"},
+    "api-processes": {"one", "two", "four"},
     "ladder": {"text", "vision-language", "parallel", "fine-tune", "edit"},
     "smoke-ladder": {"text", "vision-language", "parallel", "fine-tune", "edit"},
     "smoke-processes": {"one", "two"},

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import free_port
+from conftest import PATIENCE_MS, free_port
 from images.stand_in import StandIn, png, studio_before
 from PIL import Image
 
@@ -26,7 +26,6 @@ from ui.test_browser import FLAGS  # noqa: E402
 pytestmark = pytest.mark.browser
 
 CHROMIUM = os.environ.get("LADDER_TEST_CHROMIUM") or shutil.which("chromium")
-SOON = 15_000
 CLICKED = """() => new Promise((answer) => {
   const since = performance.now();
   new MutationObserver(() => {
@@ -85,19 +84,20 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser, url: str) -> Iterator[Page]:
     """The desk, opened afresh; in the end no script may have failed."""
     context = browser.new_context(viewport={"width": 1440, "height": 1000}, locale="en-US")
+    context.set_default_timeout(PATIENCE_MS)
     page, errors = context.new_page(), []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{url}/?tab=image-edit")
-    page.locator("[data-image-edit]").wait_for(timeout=30_000)
-    expect(page.locator(".l-img-who b")).to_be_visible(timeout=SOON)
+    page.locator("[data-image-edit]").wait_for()
+    expect(page.locator(".l-img-who b")).to_be_visible()
     yield page
     context.close()
     assert errors == []
 
 
 def slots(page: Page, count: int) -> None:
-    expect(page.locator("[data-image-slot]")).to_have_count(count, timeout=SOON)
-    expect(page.locator(".l-img-sent")).to_have_count(0, timeout=SOON)
+    expect(page.locator("[data-image-slot]")).to_have_count(count)
+    expect(page.locator(".l-img-sent")).to_have_count(0)
 
 
 def drag(page: Page, begin: tuple[float, float], end: tuple[float, float]) -> None:
@@ -151,7 +151,7 @@ def test_a_mask_is_drawn_erased_undone_and_sent(page: Page, worker: StandIn) -> 
     drag(page, (0.5, 0.4), (0.6, 0.4))
     before = len(worker.forms)
     assert page.evaluate(CLICKED) < 100, "milliseconds until the page shows that it was heard"
-    expect(page.locator("[data-image-state=queued]")).to_be_visible(timeout=SOON)
+    expect(page.locator("[data-image-state=queued]")).to_be_visible()
     form = worker.forms[before]
     mask = Image.open(io.BytesIO(form["mask"][0])).convert("L")
     given = Image.open(io.BytesIO(form["image"][0]))
@@ -165,7 +165,7 @@ def test_a_mask_is_drawn_erased_undone_and_sent(page: Page, worker: StandIn) -> 
 
     assert [at(0.3, 0.3), at(0.55, 0.4), at(0.1, 0.1), at(0.5, 0.9)] == [255, 0, 0, 0]
     page.locator("[data-act=cancel]").click()
-    expect(page.locator("[data-image-state=cancelled]")).to_be_visible(timeout=SOON)
+    expect(page.locator("[data-image-state=cancelled]")).to_be_visible()
 
 
 def test_an_edit_is_followed_over_a_reload_to_the_slider(page: Page, worker: StandIn) -> None:
@@ -174,17 +174,17 @@ def test_an_edit_is_followed_over_a_reload_to_the_slider(page: Page, worker: Sta
     page.locator("[data-image-more] > summary").click()
     page.locator("[data-image-pick=n][data-value='2']").click()
     page.locator("[data-image-edit]").click()
-    expect(page.locator("[data-image-state=queued]")).to_be_visible(timeout=SOON)
+    expect(page.locator("[data-image-state=queued]")).to_be_visible()
     job = f"job-{len(worker.forms)}"
     worker.step(job, 10)
     expect(page.locator(".l-img-progress b")).to_have_text("Step 10 of 40, variant 1 of 2")
     page.reload()
-    expect(page.locator("[data-image-state=running]")).to_be_visible(timeout=30_000)
+    expect(page.locator("[data-image-state=running]")).to_be_visible()
     expect(page.locator("#image-prompt")).to_have_value(worker.forms[-1]["prompt"])
     slots(page, 1)
     worker.finish(job)
     slider = page.locator("[data-image-slider]")
-    expect(slider).to_be_visible(timeout=SOON)
+    expect(slider).to_be_visible()
     cut = slider.locator("[data-image-cut]")
     cut.focus()
     for _ in range(10):
@@ -201,7 +201,7 @@ def test_an_edit_is_followed_over_a_reload_to_the_slider(page: Page, worker: Sta
     expect(page.locator("[data-image-variant='1']")).to_have_attribute("aria-pressed", "true")
     expect(page.locator("[data-image-cut]")).to_have_value("25")
     page.locator("[data-image-use]").click()
-    expect(page.locator("[data-image-again]")).to_be_visible(timeout=SOON)
+    expect(page.locator("[data-image-again]")).to_be_visible()
     slots(page, 1)
 
 
@@ -213,17 +213,17 @@ def test_the_gallery_grows_as_one_scrolls_and_gives_back(
     made = [studio.images.submit(Person("local"), asked).id for _ in range(30)]
     cells = page.locator("[data-image-cell]")
     page.locator(".l-img-gallery").scroll_into_view_if_needed()
-    expect(cells.first).to_have_attribute("data-image-cell", made[-1], timeout=SOON)
+    expect(cells.first).to_have_attribute("data-image-cell", made[-1])
     page.mouse.wheel(0, 20_000)
-    expect(page.locator(f'[data-image-cell="{made[0]}"]')).to_be_visible(timeout=SOON)
+    expect(page.locator(f'[data-image-cell="{made[0]}"]')).to_be_visible()
     worker.auto = False
     first = page.locator(f'[data-image-cell="{made[-1]}"]')
     first.locator("[data-act=delete]").click()
     page.locator("dialog .danger-fill").click()
-    expect(first).to_have_count(0, timeout=SOON)
+    expect(first).to_have_count(0)
     page.locator(f'[data-image-open="{made[-2]}"]').click()
-    expect(page.locator("[data-image-slider]")).to_be_in_viewport(timeout=SOON)
+    expect(page.locator("[data-image-slider]")).to_be_in_viewport()
     page.locator(f'[data-image-cell="{made[0]}"] [data-image-reuse]').click()
-    expect(page.locator("#image-prompt")).to_have_value("blue", timeout=SOON)
+    expect(page.locator("#image-prompt")).to_have_value("blue")
     expect(page.locator("[data-image-seed]")).to_have_value("11")
     slots(page, 1)

@@ -182,6 +182,25 @@ def test_a_journal_entry_is_markdown_with_what_is_needed_to_do_it_again(saved: S
     assert rows[2].startswith("| One card | 1 | ")
 
 
+def test_a_load_test_over_lengths_has_a_part_for_each_and_one_for_all(saved: Saved):
+    folder = saved.begin(About(name="grid", created_at=cp.AT + 9))
+    for lengths in ((128, 64), (2048, 64)):
+        for point in cp.load_points(lengths=lengths, loads=(1, 8, 64)):
+            append_point(folder, point.model_copy(update={"results": folder.name}))
+    text = journal.journal(saved, folder.name, "en").partition("## What it says")[2]
+    heads = [line for line in text.splitlines() if line.startswith("### ")]
+    assert heads == [
+        "### Input 128 tokens, output 64",
+        "### Input 2,048 tokens, output 64",
+        "### Overall",
+    ]
+    first, _, rest = text.partition(heads[1])
+    assert "Most output" in first and "Limits" not in first
+    assert "Limits" in rest.partition(heads[2])[2]
+    parts = journal.journal(saved, folder.name, "zh").partition("### ")[2].partition("### 总体")
+    assert "Limits" not in parts[0] and "限制" in parts[2] and "：\n" not in parts[0]
+
+
 def test_remarks_stay_when_an_entry_is_written_again(saved: Saved, study: str):
     studio: Any = SimpleNamespace(saved=saved, settings=SimpleNamespace(lang="auto"))
     path = journal.write_journal(studio, saved.get(study).folder)

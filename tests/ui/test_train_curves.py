@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from conftest import PATIENCE_MS
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -25,13 +26,15 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-backgroun
 def look() -> Iterator[Any]:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
+        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         trouble: list[str] = []
 
         def open_page(url: str, width: int = 1440) -> Page:
             page = browser.new_page(viewport={"width": width, "height": 1000})
+            page.set_default_timeout(PATIENCE_MS)
             page.on("pageerror", lambda error: trouble.append(str(error)))
             page.goto(url)
-            page.locator("#ladder-tabs").wait_for(timeout=30_000)
+            page.locator("#ladder-tabs").wait_for()
             return page
 
         yield open_page
@@ -54,9 +57,9 @@ def page_of(studio: Studio, serve: Any, look: Any) -> Any:
     def open_run(run: Any, width: int = 1440) -> Page:
         served = serve(find_tabs(), only="train")
         page = look(f"{served.url}/?tab=train&run={run.id}", width)
-        page.wait_for_function(SEEN, timeout=30_000)
+        page.wait_for_function(SEEN)
         page.locator("#train-tabs").get_by_role("tab").first.click()
-        expect(page.locator(".l-curve").first).to_be_visible(timeout=30_000)
+        expect(page.locator(".l-curve").first).to_be_visible()
         return page
 
     return open_run
@@ -83,9 +86,9 @@ def test_smoothing_is_an_average_that_does_not_begin_at_zero(studio: Studio, pag
     page.locator("[data-train-smooth]").fill("0")
     assert len(lines(page)) == 1
     page.reload()
-    page.locator("#train-head .l-run-title").wait_for(timeout=30_000)
+    page.locator("#train-head .l-run-title").wait_for()
     page.locator("#train-tabs").get_by_role("tab").first.click()
-    expect(page.locator(".l-curve").first).to_be_visible(timeout=30_000)
+    expect(page.locator(".l-curve").first).to_be_visible()
     assert page.locator("[data-train-smooth]").input_value() == "0", "kept in the browser"
 
 
@@ -104,7 +107,7 @@ def test_a_zoom_survives_an_update(studio: Studio, page_of: Any) -> None:
     before = page.evaluate(range_of)
     assert 20 < before["x0"] < before["x1"] < 70
     trainings.write_steps(run.dir, 101, 120, 400)
-    expect(page.locator("#train-live")).to_contain_text("120", timeout=20_000)
+    expect(page.locator("#train-live")).to_contain_text("120")
     page.wait_for_timeout(2500)
     after = page.evaluate(range_of)
     assert (after["x0"], after["x1"]) == (before["x0"], before["x1"])
@@ -117,10 +120,10 @@ def test_another_run_is_laid_over_and_taken_off(studio: Studio, page_of: Any) ->
     page = page_of(trainings.training(studio, name="rank-16", steps=80))
     page.locator("[data-train-overlay]").select_option(other.id)
     keys = page.locator(".l-curve-keys")
-    expect(keys).to_contain_text("rank-8", timeout=20_000)
+    expect(keys).to_contain_text("rank-8")
     expect(page.locator('.l-curve[data-name="loss"] .l-line-name')).to_have_count(3)
     keys.locator("button").click()
-    expect(keys).not_to_contain_text("rank-8", timeout=20_000)
+    expect(keys).not_to_contain_text("rank-8")
 
 
 def test_log_scale_hover_and_a_phone(studio: Studio, page_of: Any) -> None:
@@ -145,10 +148,10 @@ def test_a_pasted_yaml_becomes_the_form(studio: Studio, page_of: Any) -> None:
     )
     page.locator("[data-yaml-go]").click()
     field = '.l-field[data-name="{}"] input'
-    expect(page.locator(field.format("lora_rank"))).to_have_value("32", timeout=20_000)
+    expect(page.locator(field.format("lora_rank"))).to_have_value("32")
     expect(page.locator("[data-yaml-told]")).to_contain_text("neftune_noise_alpha=5")
     plan = page.locator("[data-work-plan]")
-    expect(plan).to_contain_text("Qwen2.5-0.5B wants the template qwen", timeout=20_000)
+    expect(plan).to_contain_text("Qwen2.5-0.5B wants the template qwen")
     plan.locator("[data-form-set]").first.click()
     expect(page.locator(field.format("template"))).to_have_value("qwen")
     expect(page.locator("[data-work-preview]")).to_contain_text("llamafactory-cli train")

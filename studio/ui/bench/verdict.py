@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from studio.bench.said import Said
-from studio.bench.verdict import verdict
+from studio.bench.verdict import DOUBTS, Part, parts, verdict
 from studio.studies.expect import read_summary
 from studio.ui import measures
 from studio.ui import widgets as w
@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from studio.bench.point import Point
     from studio.bench.saved import Results
 
-SHAPES = ("shape", "shape_named")
-"""Sentences that begin a part: a pair of lengths of its own."""
-DOUBTS = (
-    "failed_points",
-    "failed_requests",
-    "noise",
-    "once",
-    "few",
-    "ignored_lengths",
-    "all_failed",
-)
-"""Sentences that warn."""
 REASONS = ("why_", "broken_")
 
 
@@ -63,23 +51,26 @@ def verdict_card(
 
 def sentences(lang: str, said: Sequence[Said]) -> str:
     """Return a verdict as HTML: a part for each pair of lengths, the doubts below all of them."""
-    parts: list[list[str]] = [[]]
-    doubts: list[str] = []
-    for one in said:
-        key = one.key.rpartition(".")[2]
-        text = w.esc(_whole(lang, one))
-        if key in SHAPES:
-            parts.append([f"<h4>{text}</h4>"])
-        elif key in DOUBTS:
-            doubts.append(f'<p class="l-b-doubt">{w.icon("alert")}<span>{text}</span></p>')
-        elif key.startswith("limits"):
-            doubts.append(f'<p class="l-sub">{text}</p>')
-        elif key.startswith(REASONS):
-            parts[-1].append(f'<p class="l-b-reason">{text}</p>')
-        else:
-            parts[-1].append(f'<p class="l-b-main">{text}</p>')
-    body = "".join(f"<section>{''.join(lines)}</section>" for lines in parts if lines)
-    return f'<div class="l-b-verdict">{body}</div><div class="l-b-doubts">{"".join(doubts)}</div>'
+    found, whole = parts(said)
+    body = "".join(_section(lang, part) for part in found)
+    below = "".join(_below(lang, one) for one in whole)
+    return f'<div class="l-b-verdict">{body}</div><div class="l-b-doubts">{below}</div>'
+
+
+def _section(lang: str, part: Part) -> str:
+    lines = [f"<h4>{w.esc(_whole(lang, part.about))}</h4>"] if part.about else []
+    for one in part.told:
+        kind = "reason" if one.key.rpartition(".")[2].startswith(REASONS) else "main"
+        lines.append(f'<p class="l-b-{kind}">{w.esc(_whole(lang, one))}</p>')
+    return f"<section>{''.join(lines)}</section>"
+
+
+def _below(lang: str, one: Said) -> str:
+    """Return what holds for every part: the limits quietly, a doubt with its sign."""
+    text = w.esc(_whole(lang, one))
+    if one.key.rpartition(".")[2] in DOUBTS:
+        return f'<p class="l-b-doubt">{w.icon("alert")}<span>{text}</span></p>'
+    return f'<p class="l-sub">{text}</p>'
 
 
 def _whole(lang: str, one: Said) -> str:

@@ -19,7 +19,7 @@ from studio.bench.compare import compare, group_by
 from studio.bench.definitions import HEADLINES
 from studio.bench.point import Point
 from studio.bench.saved import Results, Saved
-from studio.bench.verdict import verdict
+from studio.bench.verdict import parts, verdict
 from studio.studies.expect import Sureness, Verdict, read_summary
 from studio.ui import charts, measures, units
 from studio.ui.charts import sources
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 MOST_COLUMNS = 7
 MOST_FAILURES = 10
 MOST_SENTENCES = 40
+MOST_PARTS = 12
+"""Pairs of lengths that a paper speaks of one by one; its table shows all."""
 MOST_COMPARED = 4
 NARROW = 0.0005
 """Share of a value below which its spread is left out: it is below the digits shown."""
@@ -259,10 +261,23 @@ def _said(
         loads = [p for p in item.points if axis_of([p])]
         if not loads:
             continue
-        told = verdict(loads, server=item.about.server)[:MOST_SENTENCES]
-        heading = names.get(item.about.case, item.about.case) if len(family) > 1 else ""
-        found.append((heading, tuple(measures.sentences(lang, told))))
+        case = names.get(item.about.case, item.about.case) if len(family) > 1 else ""
+        told, whole = parts(verdict(loads, server=item.about.server))
+        closing = measures.sentences(lang, whole)
+        if len(told) < 2:
+            only = [one for part in told for one in part.told]
+            found.append((case, (*measures.sentences(lang, only), *closing)))
+            continue
+        for part in told[:MOST_PARTS]:
+            about = measures.sentence(lang, part.about).rstrip(":：") if part.about else ""
+            found.append((_joined(case, about), tuple(measures.sentences(lang, part.told))))
+        if closing:
+            found.append((_joined(case, say(lang, "report.overall")), tuple(closing)))
     return found
+
+
+def _joined(*names: str) -> str:
+    return " · ".join(filter(None, names))
 
 
 def _compared(
