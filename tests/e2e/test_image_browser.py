@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from conftest import PATIENCE_MS
 from playwright.sync_api import Page, expect
 
 from e2e.test_browser import SHOTS, browser_page, fits, page_served

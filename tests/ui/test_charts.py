@@ -195,6 +195,24 @@ def test_scaling_is_the_ratio_of_means_and_two_cards_have_an_ideal_of_two():
     assert {shape["x0"] for shape in drawing.figure["layout"]["shapes"]} == {2.0}
 
 
+def test_a_name_at_the_end_of_a_line_says_its_load():
+    """A number above a point would lie under the name of another line."""
+    points = cp.scaling_points()
+    figure = charts.draw("throughput-latency", points, "en").figure
+    names = [a["text"] for a in figure["layout"]["annotations"] if "users" in a["text"]]
+    assert len(names) == 3 and all(name.endswith(" · 128 users") for name in names)
+    assert not any(trace.get("mode") == "markers+text" for trace in figure["data"])
+
+
+def test_what_is_sooner_over_is_as_fast():
+    points = [
+        Point(id=f"{case}{n}", case=case, repeat=n, figures={"picture_s": seconds})
+        for case, seconds in (("whole", 9.6), ("fp8", 4.8))
+        for n in range(3)
+    ]
+    assert charts.draw("scaling", points, "en").title == "fp8: 2.00 times as fast as whole"
+
+
 def test_a_figure_of_which_less_is_better_scales_the_other_way():
     drawing = charts.draw("scaling", cp.training_points(), "en", metric="step_s")
     ddp = next(row for row in drawing.rows if row[0] == "ddp")

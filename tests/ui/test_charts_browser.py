@@ -89,7 +89,7 @@ def test_plotly_is_loaded_when_the_first_chart_is_seen(url: str, look: Any):
     assert page.evaluate("typeof window.Plotly") == "undefined"
     page.get_by_role("tab", name="Runs").click()
     expect(figure(page)).to_have_attribute("data-drawn", "wide")
-    expect(figure(page).locator(".l-chart-title")).to_contain_text("delivers most")
+    expect(figure(page).locator(".l-chart-title")).to_contain_text("Most output")
     assert sum("ladder/plotly.js?v=" in one for one in asked) == 1
     assert all(one.startswith((url, "data:", "blob:")) for one in asked)
 
@@ -155,7 +155,7 @@ def test_a_chart_is_saved_as_picture_drawing_and_table(url: str, look: Any, tmp_
         assert path.name.startswith("stand-in_") and path.name.endswith(f".{name.lower()}")
         assert path.read_bytes().startswith(head)
         if name == "SVG":
-            assert "delivers most" in path.read_text("utf-8")
+            assert "Most output" in path.read_text("utf-8")
     place.get_by_text("Figures as a table").click()
     expect(place.locator(".l-chart-table tbody tr")).to_have_count(9)
 

@@ -25,6 +25,8 @@ SPEEDS = (
     "step_s",
 )
 COMPARED = (*SPEEDS, "e2el_median_ms", "peak_card_gib", "score", "seconds")
+TIMES = ("s", "ms")
+"""Units of what is the better the sooner it is over."""
 MOST_LOADS = 3
 """Loads that are drawn: the smallest, a middle one, the largest. The table has all of them."""
 
@@ -239,7 +241,7 @@ def _fastest(ask: Ask, m: Measure, shown: Sequence[Series], base: Series) -> str
     if series.cards > base.cards > 0:
         ideal = f"{series.cards / base.cards:g}"
         return ask.say("scaling.said_ideal", ideal=ideal, **values)
-    return ask.say("scaling.said", **values)
+    return ask.say("scaling.said_fast" if m.unit in TIMES else "scaling.said", **values)
 
 
 def _difference(ask: Ask, m: Measure, shown: Sequence[Series], base: Series) -> str:

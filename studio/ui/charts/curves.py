@@ -113,7 +113,8 @@ def _mark(
         f"{y.short}: {y.say(other.value)}",
     ]
     hover = "<br>".join(fact for fact in facts if fact)
-    return Mark(one.scaled(x.factor), other.scaled(y.factor), tick(load) if load else "", hover)
+    number, told = (tick(load), ask.load(load)) if load else ("", "")
+    return Mark(one.scaled(x.factor), other.scaled(y.factor), number, hover, told)
 
 
 def _plotted(
@@ -140,13 +141,17 @@ def _plotted(
     data = [*behind]
     for series, found in sorted(drawn, key=lambda one: not one[0].extra):
         data.append(lines.trace(series, found, bars_x=True))
+    fits = lines.names_fit(shown, narrow=ask.narrow)
+    numbered_names = fits and len(named) > MOST_NUMBERED and name_at == -1
     for series, found in named:
-        if len(named) <= MOST_ENDS:
+        if len(named) <= MOST_ENDS and not numbered_names:
             numbered = found if len(named) <= MOST_NUMBERED else [found[-1]]
             data.append(lines.numbers(series, numbered, at=text_at))
+    ends = [f" · {found[-1].load}" for _, found in named] if numbered_names else [""]
+    after = max(ends, key=look.text_px)
     log = ask.say("log_short" if ask.narrow else "log") if log_y else ""
     labels = [look.y_title(f"{y.axis}{log}")]
-    if lines.names_fit(shown, narrow=ask.narrow):
+    if fits:
         last = [(series, found[name_at]) for series, found in named]
         labels += lines.end_names(
             last,
@@ -154,6 +159,7 @@ def _plotted(
             log_x=False,
             log_y=log_y,
             height=height - look.TOP - look.BOTTOM,
+            numbered=numbered_names,
         )
     right = max(m.x.high for m in marks)
     return Drawing(
@@ -166,7 +172,7 @@ def _plotted(
             "layout": look.layout(
                 keep=f"{ask.kind}:{x.name}:{y.name}",
                 height=height,
-                right=lines.right_margin(shown, narrow=ask.narrow),
+                right=lines.right_margin(shown, narrow=ask.narrow, after=after),
                 xaxis=look.axis(
                     range=[0, right * (1 + look.ROOM)],
                     title=look.x_title(x.axis),

@@ -23,6 +23,8 @@ class Mark:
     y: Spread
     text: str
     hover: str
+    load: str = ""
+    """The load in words, where there is one: `256 users`."""
 
 
 def trace(
@@ -90,11 +92,15 @@ def names_fit(series: Sequence[Series], *, narrow: bool) -> bool:
     return 1 < len(named) <= 4 and not narrow and longest <= look.LONGEST_LABEL
 
 
-def right_margin(series: Sequence[Series], *, narrow: bool) -> int:
-    """Return the room that the names at the ends need."""
+def right_margin(series: Sequence[Series], *, narrow: bool, after: str = "") -> int:
+    """Return the room that the names at the ends need, with what stands `after` the longest."""
     if not names_fit(series, narrow=narrow):
         return 22
-    return 26 + round(max(look.text_px(one.name) for one in series if not one.extra))
+    return (
+        26
+        + round(look.text_px(after))
+        + round(max(look.text_px(one.name) for one in series if not one.extra))
+    )
 
 
 def end_names(
@@ -105,16 +111,18 @@ def end_names(
     log_y: bool,
     height: float,
     refs: tuple[str, str] = ("x", "y"),
+    numbered: bool = False,
 ) -> list[dict[str, Any]]:
     """Return each line's name beside its last point; none covers another.
 
     `height` is that of the plot's area in pixels. Plotly wants logarithms on logarithmic axes.
+    `numbered` says the point's load after the name, where a number would lie under another's name.
     """
     at = [look.place(mark.y.value, y_range, log=log_y) * height for _, mark in lines]
     moved = look.apart(at)
     return [
         look.words_at(
-            series.name,
+            f"{series.name} · {mark.load}" if numbered and mark.load else series.name,
             _power(mark.x.value, log_x),
             _power(mark.y.value, log_y),
             color=series.ink,

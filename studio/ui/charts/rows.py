@@ -16,7 +16,7 @@ from studio.ui.charts.interval import Spread
 PITCH_PX, NARROW_PITCH_PX = 34, 50
 BAR_PX = 20
 HEADING_PX = 34
-WIDEST_NAME = 230
+WIDEST_NAME = 280
 NAME_SIZE = 12.5
 TITLE_LETTERS = 50
 INNER_PX = 320
