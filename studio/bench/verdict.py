@@ -38,7 +38,7 @@ DOUBTS = (
     *("failed_points", "failed_requests", "noise", "once", "few"),
     *("ignored_lengths", "untold", "all_failed"),
 )
-"""Sentences that warn, of all the points together."""
+"""Sentences that warn: of all the points, and where there are parts, `noise` of its own."""
 _NAMES = ("case", "model", "server")
 
 
@@ -73,6 +73,7 @@ def verdict(
         if len(found) > 1:
             told.append(_headline(series))
         told += [*_bears(series, limits), *_grows(series, server or {}), *_costs(series)]
+        told += _noise(series.levels) if len(found) > 1 else ()
     if any(keeps(point, limits) is not None for point in done):
         told.append(_said("limits" if own else "limits_default", limits=limits))
     return [*told, *_doubts(every, found)]
@@ -94,7 +95,7 @@ def parts(told: Iterable[Said]) -> tuple[list[Part], list[Said]]:
         key = one.key.rpartition(".")[2]
         if key in SHAPES:
             found.append((one, []))
-        elif key in DOUBTS or key.startswith("limits"):
+        elif key.startswith("limits") or (key in DOUBTS and not (key == "noise" and found[-1][0])):
             whole.append(one)
         else:
             found[-1][1].append(one)
@@ -316,7 +317,7 @@ def _doubts(points: Sequence[Point], found: Sequence[Series]) -> list[Said]:
     fewest = min(len(level.points) for level in levels)
     if fewest < 3:
         told.append(_said("once") if fewest == 1 else _said("few", repeats=fewest))
-    return [*told, *_noise(levels)]
+    return [*told, *(_noise(levels) if len(found) == 1 else ())]
 
 
 def _short_answers(points: Iterable[Point]) -> list[Said]:

@@ -9,7 +9,7 @@ from measures.points import load, server, thrice
 
 from studio.bench.point import Point
 from studio.bench.said import Said
-from studio.bench.verdict import DEFAULT_SLO, verdict
+from studio.bench.verdict import DEFAULT_SLO, parts, verdict
 from studio.ui.measures import sentences
 
 SLO = {"ttft_ms": 500, "tpot_ms": 50}
@@ -214,6 +214,15 @@ def test_each_case_is_judged_by_itself() -> None:
     ]
     peak = said(told, "peak_cards")
     assert (peak["tokens_per_s"], peak["per_card"], peak["cards"]) == (150, 75, 2)
+
+
+def test_noise_is_said_of_the_series_that_has_it() -> None:
+    points = [*thrice(8, 100, 80, 120, case="one"), *thrice(8, 150, 151, 149, case="tp2")]
+    (one, tp2), whole = parts(verdict(points))
+    assert "noise" in keys(list(one.told)) and "noise" not in keys([*tp2.told, *whole])
+    assert one.about is not None and one.about.values == {"name": "one"}
+    ((only,), doubts) = parts(verdict(thrice(8, 100, 80, 120)))
+    assert only.about is None and "noise" in keys(doubts) and "limits_default" in keys(doubts)
 
 
 def test_doubts() -> None:

@@ -60,13 +60,16 @@ def sentences(lang: str, said: Sequence[Said]) -> str:
 def _section(lang: str, part: Part) -> str:
     lines = [f"<h4>{w.esc(_whole(lang, part.about))}</h4>"] if part.about else []
     for one in part.told:
+        if one.key.rpartition(".")[2] in DOUBTS:
+            lines.append(_below(lang, one))
+            continue
         kind = "reason" if one.key.rpartition(".")[2].startswith(REASONS) else "main"
         lines.append(f'<p class="l-b-{kind}">{w.esc(_whole(lang, one))}</p>')
     return f"<section>{''.join(lines)}</section>"
 
 
 def _below(lang: str, one: Said) -> str:
-    """Return what holds for every part: the limits quietly, a doubt with its sign."""
+    """Return limits quietly, a doubt with its sign."""
     text = w.esc(_whole(lang, one))
     if one.key.rpartition(".")[2] in DOUBTS:
         return f'<p class="l-b-doubt">{w.icon("alert")}<span>{text}</span></p>'
