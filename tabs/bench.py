@@ -44,4 +44,9 @@ def routes(studio: Studio) -> Sequence[Route]:
     return [route for view in VIEWS.values() for route in view.routes(studio)]
 
 
-TAB = Tab(id="bench", icon="bench", order=50, build=build, routes=routes)
+def ahead(studio: Studio) -> None:
+    """Read every point, which takes a while when there are ten thousand."""
+    studio.saved.folders()
+
+
+TAB = Tab(id="bench", icon="bench", order=50, build=build, routes=routes, ahead=ahead)

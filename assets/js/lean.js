@@ -7,12 +7,14 @@
   const calls = config.components.filter(({ type }) => type === "api").map(({ id }) => id);
   const gone = new Set(calls);
   const prune = (node) => {
-    node.children = node.children?.filter(({ id }) => !gone.has(id));
-    node.children?.forEach(prune);
+    if (!node?.children) return;
+    node.children = node.children.filter(({ id }) => !gone.has(id));
+    node.children.forEach(prune);
   };
   config.components = config.components.filter(({ id }) => !gone.has(id));
-  for (const part of [config, ...Object.values(config.page ?? {})]) if (part.layout) prune(part.layout);
+  prune(config.layout);
   for (const part of Object.values(config.page ?? {})) {
     part.components = part.components.filter((id) => !gone.has(id));
+    prune(part.layout);
   }
 })();

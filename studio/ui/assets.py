@@ -16,6 +16,7 @@ from starlette.responses import Response
 from studio.core.errors import NotFound
 from studio.core.settings import ROOT
 from studio.ui.i18n import words_script
+from studio.ui.packed import FOR_EVER, sent
 
 FOLDER = ROOT / "assets"
 PLAIN_STYLES = ("tokens", "page")
@@ -37,8 +38,7 @@ def serve_asset(request: Request) -> Response:
     name = request.path_params["name"]
     content, kind = _content(name)
     current = request.query_params.get("v") == _hash(name)
-    age = "public, max-age=31536000, immutable" if current else "no-cache"
-    return Response(content, media_type=kind, headers={"cache-control": age})
+    return sent(request.headers, content, kind, FOR_EVER if current else "no-cache")
 
 
 @cache

@@ -18,6 +18,10 @@ def _no_routes(studio: Studio) -> Sequence[Route]:
     return ()
 
 
+def _nothing(studio: Studio) -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tab:
     """One tab of the page."""
@@ -34,3 +38,5 @@ class Tab:
     """True when guests may see and use it. For others it does not exist, nor do its handlers."""
     routes: Callable[[Studio], Sequence[Route]] = _no_routes
     """Extra JSON routes under `/ladder/`, see `studio.ui.routes`."""
+    ahead: Callable[[Studio], None] = _nothing
+    """Read what the tab is asked for first, in a thread, when the page has begun to answer."""

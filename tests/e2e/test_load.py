@@ -116,6 +116,8 @@ def test_killed_in_the_middle_and_resumed(real_studio: Studio, server: Run) -> N
         assert point.figures["output_tokens"] == 12 * point.condition["output_len"]
         assert point.figures["prefix_hit_rate"] == 0, "no prompt was seen before"
         same_as_an_independent_reader(folder, point)
+    told = [point.figures for point in points if point.figures["duration_s"] > 2]
+    assert all(0 < one["api_server_busy"] <= 1 for one in told)
 
 
 def same_as_an_independent_reader(folder: Path, point: Point) -> None:
@@ -217,6 +219,8 @@ def test_known_delays_within_three_percent(real_studio: Studio, timed: Serve, ba
         for one in told:
             assert one["goodput_share"] == 0, "no whole answer comes within 1.5 s"
             assert "running_max" not in one, "it has no figures of its own"
+            for loop in ("api_server_busy", "generator_busy"):
+                assert 0 < one[loop] < 0.9, "both mostly wait"
 
 
 def test_the_server_dies_in_the_middle_and_comes_back(real_studio: Studio, timed: Serve) -> None:

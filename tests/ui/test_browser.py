@@ -77,6 +77,29 @@ def test_the_frame_is_there_before_gradio_and_stays_where_it_is(serve: Any, look
     assert page.title() == "Chat · Ladder Studio"
 
 
+def test_what_only_scripts_call_is_no_part_of_the_page(serve: Any, look: Any):
+    page = look(serve().url)
+    types = page.evaluate("window.gradio_config.components.map(({ type }) => type)")
+    assert "textbox" in types and "api" not in types
+    names = page.evaluate("window.gradio_config.dependencies.map((d) => d.api_name)")
+    assert {"greet", "stop_all"} <= set(names), "the view of the API tells of them"
+
+
+def test_gradio_s_files_are_named_in_advance_and_its_styles_come_as_one(serve: Any, look: Any):
+    page = look(serve().url, wait="#chat-name textarea")
+    asked = page.evaluate(
+        "performance.getEntriesByType('resource').map(({ name }) => new URL(name).pathname)"
+    )
+    files = [path for path in asked if path.startswith("/assets/")]
+    assert len(files) == len(set(files))
+    named = page.locator("link[rel=modulepreload], link[rel=stylesheet]").evaluate_all(
+        "(links) => links.map(({ href }) => new URL(href).pathname)"
+    )
+    assert set(files) - {path for path in files if "/index-" in path} <= set(named)
+    styles = [path.rpartition("/")[2] for path in files if path.endswith(".css")]
+    assert sorted(name.partition("-")[0] for name in styles) == ["index", "page"]
+
+
 def test_tabs_have_addresses_and_the_browser_can_go_back(serve: Any, look: Any):
     url = serve().url
     page = look(f"{url}/?tab=runs&run=42")

@@ -18,6 +18,7 @@ from studio.ui.assets import asset_url
 from studio.ui.door.gate import Visitor
 from studio.ui.door.guests import Page, without
 from studio.ui.i18n import LANGS, Lang, say
+from studio.ui.page.frontend import Frontend
 from studio.ui.tab import Tab
 from studio.ui.widgets import esc, icon
 
@@ -41,6 +42,7 @@ class Frame:
 
     tabs: Sequence[Tab]
     page: Page
+    frontend: Frontend
     accounts: bool
     """True when there is somebody to log out."""
 
@@ -62,6 +64,7 @@ class Frame:
         page = page.replace('lang="en"', f'lang="{"zh-CN" if lang == "zh" else "en"}"', 1)
         page = page.replace('<meta charset="utf-8" />', self._head_first(), 1)
         page = page.replace("<script data-gradio-mode>", self._head_last(lang), 1)
+        page = page.replace("</head>", f"{self.frontend.links}</head>", 1)
         page = page.replace("<gradio-app", self._header(visitor, lang) + "<gradio-app", 1)
         return page.replace("</gradio-app>", "</gradio-app>" + self._footer(lang), 1)
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from studio.core.errors import RecipeInvalid
 from studio.jobs import ports
 from studio.ui.door.accounts import Account, read_accounts
+from studio.ui.page.ahead import begin
 from studio.ui.page.launch import launch_page
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def serve(
     _say_port(settings.port, settings.host)
     served = launch_page(studio, only=only, accounts=accounts, share=share, hosts=hosts)
     print(f"Ladder Studio  {served.url}", flush=True)
+    begin(studio, served)
     if share:
         print(_share_line(served.share_url), flush=True)
     for line in told:

@@ -22,6 +22,7 @@ from studio.ui.i18n import T
 from studio.ui.lean_gradio import build_server_once, remember_parameters
 from studio.ui.machine.strip import Strip
 from studio.ui.page.frame import Frame
+from studio.ui.page.frontend import Frontend, SendFrontend
 from studio.ui.page.theme import theme
 from studio.ui.routes import Route, Routes
 from studio.ui.tab import Tab
@@ -75,11 +76,20 @@ def choose_tabs(tabs: Iterable[Tab], only: str | None) -> list[Tab]:
 class Served:
     """A page that is being served."""
 
-    def __init__(self, page: Page, url: str, share_url: str | None) -> None:
+    def __init__(
+        self,
+        page: Page,
+        url: str,
+        share_url: str | None,
+        tabs: Sequence[Tab],
+        frontend: Frontend,
+    ) -> None:
         self.page = page
         self.url = url
         self.share_url = share_url
         """Public address, when one was asked for and could be had."""
+        self.tabs = tabs
+        self.frontend = frontend
         self._closed = threading.Event()
 
     def wait(self) -> None:
@@ -118,12 +128,14 @@ def open_page(
     strip = Strip(studio)
     own = [Route("assets/{name:path}", serve_asset, guest=True), *strip.routes(), *routes]
     own += [route for tab in shown for route in tab.routes(studio)]
-    frame = Frame(tabs=shown, page=page, accounts=bool(doors))
+    frontend = Frontend(page)
+    frame = Frame(tabs=shown, page=page, frontend=frontend, accounts=bool(doors))
     middleware = [
         Middleware(
             Gate, accounts=doors, lang=studio.settings.lang, hosts=tuple(hosts), dress=frame
         ),
         Middleware(Routes, routes=own),
+        Middleware(SendFrontend, frontend=frontend),
     ]
     host = studio.settings.host
     _, url, share_url = page.launch(
@@ -144,4 +156,4 @@ def open_page(
         max_file_size=LARGEST_UPLOAD,
         app_kwargs={"middleware": middleware, "docs_url": None, "redoc_url": None},
     )
-    return Served(page, url.rstrip("/"), share_url)
+    return Served(page, url.rstrip("/"), share_url, shown, frontend)
