@@ -164,6 +164,10 @@ def test_a_series_is_named_by_what_tells_it_apart_and_nothing_else():
     assert [s.name for s in cases] == ["one-card", "TP=2", "replicas"]
     lengths = series_of("zh", GRID, x="concurrency")
     assert lengths[0].name == "输入 128，输出 128 token" and len(lengths) == 4
+    prompts = [*cp.load_points(lengths=(128, 64)), *cp.load_points(lengths=(2048, 64))]
+    short = series_of("en", prompts, x="concurrency")
+    assert [s.name for s in short] == ["128 tokens in", "2048 tokens in"]
+    assert "64 tokens out" in charts.draw("throughput-latency", prompts, "en").about
     days = [
         *cp.load_points(results="a_20260101-080000"),
         *cp.load_points(results="b_20260102-093000"),

@@ -109,14 +109,16 @@ class _Percentiles:
     def _stat(self, stat: str) -> str:
         return {"median": "P50", "p90": "P90", "p99": "P99"}[stat]
 
+    def _tail(self, number: int) -> str:
+        """Return what Plotly puts after the names of a panel's axes."""
+        return "" if number == 0 else str(number + 1)
+
     def _panel(self, number: int, panel: str) -> None:
         ask, count = self.ask, len(self.panels)
-        tail = "" if number == 0 else str(number + 1)
+        tail = self._tail(number)
         gap = 0.0
         if count > 1:
-            gap = GAP_PX / (self.height - look.TOP - look.BOTTOM) if self.stacked else 0.1
-            if not self.stacked and not self.single:
-                gap = max(gap, (self.right + 60) / 1000)
+            gap = GAP_PX / (self.height - look.TOP - look.BOTTOM) if self.stacked else 0.12
         size = (1 - gap * (count - 1)) / count
         low = number * (size + gap)
         wide, tall = [low, low + size], [0.0, 1.0]
@@ -203,7 +205,7 @@ class _Percentiles:
                 if marks:
                     ends.append((Series(self._stat(stat), series.spots, series.number), marks[-1]))
             self.words += lines.end_names(ends, **how)
-        elif self.named:
+        elif self.named and tail == self._tail(len(self.panels) - 1):  # else they cover the next
             named = [s for s in self.ask.series if not s.extra]
             ends = [(s, m[-1]) for s in named if (m := self._marks(s, measures[0]))]
             self.words += lines.end_names(ends, **how)

@@ -127,12 +127,17 @@ def series_of(
     names = names or {}
     points = alone(points)
     apart = _telling(points, x)
+    answers = _same_answers(points)
+
+    def differing(name: str, value: Any) -> Any:
+        return (value[0], None) if name == "lengths" and value and answers else value
+
     groups: dict[tuple[Any, ...], list[Point]] = {}
     for point in points:
         groups.setdefault(tuple(value_of(point, name) for name in apart), []).append(point)
     made = []
     for number, (values, mine) in enumerate(groups.items()):
-        told = zip(apart, values, strict=True)
+        told = zip(apart, map(differing, apart, values), strict=True)
         words = [said(lang, name, value, names) for name, value in told]
         name = " · ".join(word for word in words if word) or _only(lang, mine, names)
         made.append(Series(_harmless(name), _spots(mine, x), number))
@@ -148,6 +153,8 @@ def shared(lang: str, points: Sequence[Point], *, without: Iterable[str] = ()) -
         values = {value_of(point, name) for point in points}
         if len(values) == 1:
             parts.append(said(lang, name, values.pop(), {}))
+        elif name == "lengths" and (answers := _same_answers(points)):
+            parts.append(said(lang, name, (None, answers), {}))
     return " · ".join(part for part in parts if part)
 
 
@@ -162,7 +169,7 @@ def value_of(point: Point, name: str) -> Any:
 
 
 def said(lang: str, name: str, value: Any, names: Names) -> str:
-    """Return a value in words: `2 cards`, `512 in, 128 out`."""
+    """Return a value in words: `2 cards`, `512 tokens in, 128 out`."""
     if value in (None, "", 0, ()):
         return ""
     plain: dict[str, Callable[[], str]] = {
@@ -183,7 +190,15 @@ def _lengths(lang: str, into: int | None, out: int | None) -> str:
     """Return prompt and answer lengths in words; prompts of a file have lengths of their own."""
     if into is None:
         return say(lang, "charts.answers", out=out)
+    if out is None:
+        return say(lang, "charts.prompts", into=into)
     return say(lang, "charts.lengths", into=into, out=out)
+
+
+def _same_answers(points: Sequence[Point]) -> int | None:
+    """Return the one answer length of prompts of several lengths; None where that is not so."""
+    into, out = ({p.condition.get(name) for p in points} for name in ("input_len", "output_len"))
+    return out.pop() if len(out) == 1 and len(into) > 1 and None not in into else None
 
 
 def alone(points: Sequence[Point]) -> list[Point]:
