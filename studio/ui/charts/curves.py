@@ -147,8 +147,6 @@ def _plotted(
         if len(named) <= MOST_ENDS and not numbered_names:
             numbered = found if len(named) <= MOST_NUMBERED else [found[-1]]
             data.append(lines.numbers(series, numbered, at=text_at))
-    ends = [f" · {found[-1].load}" for _, found in named] if numbered_names else [""]
-    after = max(ends, key=look.text_px)
     log = ask.say("log_short" if ask.narrow else "log") if log_y else ""
     labels = [look.y_title(f"{y.axis}{log}")]
     if fits:
@@ -161,7 +159,12 @@ def _plotted(
             height=height - look.TOP - look.BOTTOM,
             numbered=numbered_names,
         )
-    right = max(m.x.high for m in marks)
+    whole = max(m.x.high for m in marks) * (1 + look.ROOM)
+    ends = [
+        (lines.end_name(series, mark) if numbered_names else series.name, mark.x.value / whole)
+        for series, found in named
+        if fits and (mark := found[name_at])
+    ]
     return Drawing(
         kind=ask.kind,
         title=title,
@@ -172,9 +175,9 @@ def _plotted(
             "layout": look.layout(
                 keep=f"{ask.kind}:{x.name}:{y.name}",
                 height=height,
-                right=lines.right_margin(shown, narrow=ask.narrow, after=after),
+                right=lines.end_margin(ends),
                 xaxis=look.axis(
-                    range=[0, right * (1 + look.ROOM)],
+                    range=[0, whole],
                     title=look.x_title(x.axis),
                     nticks=5 if ask.narrow else 8,
                 ),

@@ -13,6 +13,8 @@ from studio.ui.charts.interval import Spread
 from studio.ui.charts.series import Series
 
 LINE_PX, FAINT_PX, MARKER_PX = 2.25, 1, 8
+LEAST_PLOT_PX = 380
+"""Width of a plot in a card that is half as wide as the page."""
 
 
 @dataclass(frozen=True)
@@ -92,15 +94,22 @@ def names_fit(series: Sequence[Series], *, narrow: bool) -> bool:
     return 1 < len(named) <= 4 and not narrow and longest <= look.LONGEST_LABEL
 
 
-def right_margin(series: Sequence[Series], *, narrow: bool, after: str = "") -> int:
-    """Return the room that the names at the ends need, with what stands `after` the longest."""
+def right_margin(series: Sequence[Series], *, narrow: bool) -> int:
+    """Return the room that the names at the ends need."""
     if not names_fit(series, narrow=narrow):
         return 22
-    return (
-        26
-        + round(look.text_px(after))
-        + round(max(look.text_px(one.name) for one in series if not one.extra))
-    )
+    return 26 + round(max(look.text_px(one.name) for one in series if not one.extra))
+
+
+def end_margin(ends: Sequence[tuple[str, float]]) -> int:
+    """Return the room on the right for words that begin beside points at 0 to 1 of the width."""
+    needs = [26 + look.text_px(words) - (1 - at) * LEAST_PLOT_PX for words, at in ends]
+    return max(22, round(max(needs, default=0)))
+
+
+def end_name(series: Series, mark: Mark) -> str:
+    """Return a series' name with the load of its last point: `One card · 256 users`."""
+    return f"{series.name} · {mark.load}" if mark.load else series.name
 
 
 def end_names(
@@ -122,7 +131,7 @@ def end_names(
     moved = look.apart(at)
     return [
         look.words_at(
-            f"{series.name} · {mark.load}" if numbered and mark.load else series.name,
+            end_name(series, mark) if numbered else series.name,
             _power(mark.x.value, log_x),
             _power(mark.y.value, log_y),
             color=series.ink,
