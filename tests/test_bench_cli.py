@@ -154,6 +154,8 @@ def test_a_chart_into_a_file(studio: Studio, tmp_path: Path) -> None:
     assert json.loads(figure.read_text())["data"]
     with pytest.raises(RecipeInvalid, match="one kind of chart"):
         cli(studio, "chart", "one", "-o", file)
+    with pytest.raises(RecipeInvalid, match="one kind of chart"):  # a kind misspelt is no folder
+        cli(studio, "chart", "one", "throughput", "-o", file)
     with pytest.raises(StudioError, match="cannot be written"):
         cli(studio, "chart", "one", "throughput-latency", "-o", tmp_path / "none" / "x.csv")
 

@@ -38,9 +38,9 @@ def chart(
 
     studio = open_studio(home, lang=lang)
     kinds = [word for word in words if word in CHARTS]
-    names = [studio.saved.get(word).name for word in words if word not in CHARTS]
     if len(kinds) != 1:
         raise RecipeInvalid("Name one kind of chart.", hint=f"Kinds: {', '.join(CHARTS)}.")
+    names = [studio.saved.get(word).name for word in words if word not in CHARTS]
     options = {"metric": metric, "at": at, "base": base}
     try:
         found = picture.save(
