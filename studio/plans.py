@@ -88,21 +88,24 @@ class Plans:
         return plan_serving(need, cards=cards, root=ROOT, disk_free_bytes=self._disk_free())
 
     def training(
-        self, ask: Launch, cards: Sequence[CardMemory] | None = None
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None, *, own: bool = False
     ) -> TrainingPlan | None:
         """Return what a training will need and whether it fits; None for what cannot be planned.
 
-        `cards` are those to plan for, of a machine one only thinks of; without them this machine's,
-        or its memory when it has none. Raises CannotPlan when the model's sizes are not known here.
+        `cards` are those to plan for, of a machine one only thinks of, whose host memory and disk
+        nobody knows, unless they are its `own`; without them this machine's, or its memory when it
+        has none. Raises CannotPlan when the model's sizes are not known here.
         """
         need = self._trains(ask, None if cards is None else bool(cards))
         if need is None:
             return None
-        if cards is not None:
+        if cards is not None and not own:
             return plan_training(need, cards=cards, root=ROOT, imagined=True)
-        cards = here = self.card_memory()
-        if isinstance(ask.cards, list):
-            cards = [card for card in here if card.index in ask.cards]
+        here = self.card_memory()
+        if cards is None:
+            cards = here
+            if isinstance(ask.cards, list):
+                cards = [card for card in here if card.index in ask.cards]
         disk = self._disk_free()
         return plan_training(need, cards=cards, root=ROOT, spare=here, disk_free_bytes=disk)
 

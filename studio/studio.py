@@ -236,10 +236,10 @@ class Studio:
         return self.plans.serving(ask, cards, own=own)
 
     def training_plan(
-        self, ask: Launch, cards: Sequence[CardMemory] | None = None
+        self, ask: Launch, cards: Sequence[CardMemory] | None = None, *, own: bool = False
     ) -> TrainingPlan | None:
         """Return what a training will need and whether it fits; see `Plans.training`."""
-        return self.plans.training(ask, cards)
+        return self.plans.training(ask, cards, own=own)
 
     def image_plan(
         self,

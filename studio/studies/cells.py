@@ -272,7 +272,7 @@ def _check_plan(studio: Studio, cell: Cell) -> None:
         cards = [card for card in cards if card.index in cell.launch.cards]
     try:
         plan = (
-            studio.training_plan(cell.launch, cards)
+            studio.training_plan(cell.launch, cards, own=True)
             or studio.serving_plan(cell.launch, cards, own=True)
             or studio.image_plan(cell.launch)
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from studio.core.spec import State
 from studio.jobs.jobs import Run
 from studio.jobs.rundir import RunDir
 from studio.planner.measured import compare, read_plan
+from studio.planner.result import CardMemory
 from studio.planner.training_result import TrainingPlan
 from studio.studio import Launch, Studio
 from studio.ui.forms.work import Asked
@@ -64,6 +67,24 @@ def test_cards_to_think_of(studio: Studio) -> None:
     both = {**asked.settings, "num_processes": 2, "strategy": "zero3"}
     two = studio.training_plan(Launch(engine="llamafactory-train", settings=both), h200(2))
     assert two is not None and [card.card for card in two.cards] == [0, 1]
+
+
+def test_disk_and_host_memory_count_on_ones_own_machine_alone(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(studio.settings.home)._replace(free=2**30)
+    monkeypatch.setattr("studio.plans.shutil.disk_usage", lambda path: full)
+    asked = ask(model_name_or_path=SEVEN, use_cpu=False, bf16=True, num_processes=2)
+    asked = replace(asked, settings={**asked.settings, "strategy": "zero3"})
+    thought, own = (studio.training_plan(asked, h200(2), own=own) for own in (False, True))
+    assert thought is not None and thought.reason == "fits"
+    assert own is not None and own.reason == "disk" and own.values["have_bytes"] == 2**30
+    small = CardMemory(index=-1, name="host", total_bytes=2**33, used_bytes=0)
+    monkeypatch.setattr("studio.planner.training.host_memory", lambda *_: small)
+    offloaded = replace(asked, settings={**asked.settings, "offload": "all"})
+    thought, own = (studio.training_plan(offloaded, h200(2), own=own) for own in (False, True))
+    assert thought is not None and thought.reason == "fits"
+    assert own is not None and own.reason == "host"
 
 
 def test_the_plan_is_told_with_the_facts(studio: Studio) -> None:
