@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import sys
 from itertools import pairwise
@@ -19,7 +18,6 @@ from studio.ui import charts
 from studio.ui.charts import look
 from studio.ui.charts.drawing import coloured, tokens
 from studio.ui.charts.look import wrapped
-from studio.ui.charts.measure import first_of
 from studio.ui.charts.picture import write
 from studio.ui.charts.place import plain
 from studio.ui.charts.series import MOST, said, series_of
@@ -184,21 +182,6 @@ def test_a_cases_own_summary_is_not_drawn_beside_its_loads():
     assert len(series) == 3 and all(len(s.spots) == 3 for s in series)
 
 
-def test_scaling_is_the_ratio_of_means_and_two_cards_have_an_ideal_of_two():
-    points = cp.scaling_points()
-    drawing = charts.draw("scaling", points, "en", base="one-card")
-    mean = {
-        case: sum(p.figures["output_throughput"] for p in found) / len(found)
-        for case in ("one-card", "tp2")
-        if (found := [p for p in points if p.case == case and p.condition["concurrency"] == 128])
-    }
-    row = next(r for r in drawing.rows if r[0] == "tp2" and r[1] == 128)
-    assert math.isclose(row[3], mean["tp2"] / mean["one-card"])
-    assert "(2 would be ideal)" in drawing.title
-    assert drawing.figure
-    assert {shape["x0"] for shape in drawing.figure["layout"]["shapes"]} == {2.0}
-
-
 def test_a_name_at_the_end_of_a_line_says_its_load():
     """A number above a point would lie under the name of another line."""
     points = cp.scaling_points()
@@ -206,58 +189,6 @@ def test_a_name_at_the_end_of_a_line_says_its_load():
     names = [a["text"] for a in figure["layout"]["annotations"] if "users" in a["text"]]
     assert len(names) == 3 and all(name.endswith(" · 128 users") for name in names)
     assert not any(trace.get("mode") == "markers+text" for trace in figure["data"])
-
-
-def test_what_is_sooner_over_is_as_fast():
-    points = [
-        Point(id=f"{case}{n}", case=case, repeat=n, figures={"picture_s": seconds})
-        for case, seconds in (("whole", 9.6), ("fp8", 4.8))
-        for n in range(3)
-    ]
-    assert charts.draw("scaling", points, "en").title == "fp8: 2.00 times as fast as whole"
-
-
-def test_a_figure_of_which_less_is_better_scales_the_other_way():
-    drawing = charts.draw("scaling", cp.training_points(), "en", metric="step_s")
-    ddp = next(row for row in drawing.rows if row[0] == "ddp")
-    assert ddp[3] == pytest.approx((2048 / 9_100) / (2048 * 2 / 17_600))
-
-
-def test_compare_says_what_the_repeats_cannot_show():
-    drawing = charts.draw("compare", cp.scaling_points(), "en")
-    assert drawing.figure
-    said = " ".join(a["text"] for a in drawing.figure["layout"]["annotations"])
-    assert "within noise" in said and "+4" in said
-
-
-def test_memory_knows_the_cards_limit_from_its_share():
-    drawing = charts.draw("memory", cp.scaling_points(), "en")
-    assert drawing.figure
-    limit = drawing.figure["layout"]["shapes"][0]
-    assert limit["x0"] == pytest.approx(127.8 / 0.909)
-    assert charts.draw("memory", cp.training_points(), "en").title.startswith("zero3-offload needs")
-
-
-def test_memory_of_a_study_of_servers_is_that_of_its_loads():
-    """The study's own rows have a peak and no load; they are not the points that are drawn."""
-    points = cp.scaling_points()
-    rows = {p.case: p for p in points}.values()
-    own = [
-        p.model_copy(update={"id": p.case, "condition": {}, "figures": {"peak_card_gib": 128.0}})
-        for p in rows
-    ]
-    drawing = charts.draw("memory", [*own, *points], "en")
-    assert [row[1] for row in drawing.rows] and None not in {row[1] for row in drawing.rows}
-
-
-def test_memory_is_stacked_where_its_parts_are_known():
-    parts = {"weights_gib": 14.2, "kv_cache_gib": 90.0, "activations_gib": 3.0}
-    points = [p.model_copy(update={"figures": {**p.figures, **parts}}) for p in cp.scaling_points()]
-    drawing = charts.draw("memory", points, "en")
-    assert [key.name for key in drawing.keys] == ["Weights", "KV cache", "Activations"]
-    assert drawing.figure and [
-        t for t in drawing.figure["data"] if t.get("base") == [pytest.approx(14.2)]
-    ]
 
 
 def test_history_marks_versions_and_follows_one_load():
@@ -379,21 +310,6 @@ def test_a_name_is_no_html():
     assert "<a" not in json.dumps(drawing.figure) and "‹a" in json.dumps(
         drawing.figure, ensure_ascii=False
     )
-
-
-def test_cases_are_compared_by_a_figure_that_all_of_them_have() -> None:
-    def told(case: str, **figures: float) -> Point:
-        return Point(id=case, at=1.0, status="done", engine="x", case=case, figures=figures)
-
-    both = [
-        told("vllm", output_throughput=200.0, request_throughput=3.0),
-        told("hf", request_throughput=0.3),
-    ]
-    names = ("output_throughput", "request_throughput")
-    assert first_of(both, names) == "request_throughput"
-    assert first_of(both[:1], names) == "output_throughput"
-    assert first_of([told("a", output_throughput=1.0), told("b", seconds=1.0)], names) == names[0]
-    assert first_of([], names) == ""
 
 
 def test_prompts_of_a_file_have_no_length_to_tell() -> None:
