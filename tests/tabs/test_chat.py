@@ -132,7 +132,8 @@ def test_cancel_stops_the_engine(
 ) -> None:
     model.models = {"slow": Script(pieces=["word "] * ENDLESS, rate=50)}
     studio.external.add(model.url)
-    client = Client(serve(), verbose=False)
+    # the client's own patience is 5 s
+    client = Client(serve(), verbose=False, httpx_kwargs={"timeout": 60})
     job = client.submit("count", api_name="/chat")
     next(iter(job))
     job.cancel()
