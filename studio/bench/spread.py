@@ -56,6 +56,20 @@ def spread(values: Sequence[float], confidence: float = CONFIDENCE) -> Spread:
     return Spread(num, middle, median(values), min(values), max(values), deviation, interval)
 
 
+def scaled(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Return the interval of the mean of figures above zero; None with one repeat.
+
+    By Student's t on the logarithm, as `ratio` does it: a speed or a time is never below zero,
+    which the interval of `spread` may be with two repeats. Where the mean is not above zero it is
+    that of `spread`.
+    """
+    found = spread(values, confidence)
+    if found.half is None or found.mean <= 0:
+        return found.interval
+    factor = math.exp(found.half / found.mean)
+    return Interval(found.mean / factor, found.mean * factor)
+
+
 class Judged(StrEnum):
     """What two groups of repeats say about their difference."""
 

@@ -28,6 +28,11 @@ FULL = 0.95
 """Share of the KV cache from which it counts as full."""
 BUSY = 0.9
 """Share of the time from which an event loop, one thread, counts as the limit."""
+OFTEN_BUSY = 0.5
+"""Share from which it is named where the cards draw less power than at a lighter load. Its average
+is below what holds the cards back: tokens of all users come at once, and then nothing comes."""
+LESS_POWER = 0.95
+"""Share of the power drawn at a lighter load, below which cards are said to wait."""
 KEEPS_UP = 0.9
 """Share of the requests asked for that a server must answer to keep up with a rate."""
 NOISY = 0.1
@@ -208,7 +213,7 @@ def _stops(series: Series, server: Mapping[str, Any]) -> list[Said]:
         times = _digits(last.value / here.value)
         percent = max(0, round(gain * 100))
         first = _said("stops", load=here.load, times=times, gain_percent=percent)
-    return [first, _why(levels[at + 1], server)]
+    return [first, _why(levels[at + 1], server, lighter=here)]
 
 
 def _flat(here: Level, beyond: Level) -> bool:
@@ -236,8 +241,11 @@ def _keeps_up(series: Series, server: Mapping[str, Any]) -> list[Said]:
     return [_said("keeps_up", load=series.levels[-1].load)]
 
 
-def _why(level: Level, server: Mapping[str, Any]) -> Said:
-    """Say what holds a server back at a load, from its own figures."""
+def _why(level: Level, server: Mapping[str, Any], lighter: Level | None = None) -> Said:
+    """Say what holds a server back at a load, from its own figures.
+
+    `lighter` is the load with the most output, where there is one below this.
+    """
     kv, waiting = level.worst("kv_cache_use_max"), level.worst("waiting_max")
     running = level.worst("running_max")
     if kv is None or waiting is None or running is None:
@@ -251,7 +259,7 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
     if preempted:
         return _said("why_preempt", preemptions=int(preempted))
     if not held_back:
-        return _computes(level, server, values)
+        return _computes(level, server, values, lighter)
     if not waiting:
         return _said("why_client", **values)
     own = (server.get("settings") or {}).get("max_num_seqs")
@@ -261,29 +269,50 @@ def _why(level: Level, server: Mapping[str, Any]) -> Said:
     return _said("why_limit", **values)
 
 
-def _computes(level: Level, server: Mapping[str, Any], values: Mapping[str, Any]) -> Said:
+def _computes(
+    level: Level, server: Mapping[str, Any], values: Mapping[str, Any], lighter: Level | None
+) -> Said:
     """Say what computes is the limit: cards or what feeds them, the processor, or nobody knows."""
     if any(point.cards for point in level.points):
-        return _feeds(level, server, values) or _said("why_compute", **values)
+        return _feeds(level, server, values, lighter) or _said("why_compute", **values)
     if server.get("cards") == []:
         return _said("why_compute_cpu", **values)
     return _said("why_compute_unknown", **values)
 
 
-def _feeds(level: Level, server: Mapping[str, Any], values: Mapping[str, Any]) -> Said | None:
+def _feeds(
+    level: Level, server: Mapping[str, Any], values: Mapping[str, Any], lighter: Level | None
+) -> Said | None:
     """Say that cards wait for an event loop, or that nobody looked; None when neither is so."""
     api, generator = level.mean("api_server_busy"), level.mean("generator_busy")
+    less = _less_power(level, lighter)
+    values = {**values, **less}
     if api is None and generator is None:
-        return _said("why_not_kv", **values)
+        return _said("why_waits", **values) if less else _said("why_not_kv", **values)
     busiest = max(api or 0.0, generator or 0.0)
-    if busiest < BUSY:
-        return None
-    values = {**values, "busy_percent": round(busiest * 100)}
-    if busiest == generator:
-        return _said("why_generator", **values)
-    if server.get("engine") == "vllm":
-        return _said("why_api_vllm", **values)
-    return _said("why_api", **values)
+    values["busy_percent"] = round(busiest * 100)
+    vllm = server.get("engine") == "vllm"
+    if busiest >= BUSY:
+        if busiest == generator:
+            return _said("why_generator", **values)
+        return _said("why_api_vllm", **values) if vllm else _said("why_api", **values)
+    if less and busiest >= OFTEN_BUSY:
+        if busiest == generator:
+            return _said("why_generator_less", **values)
+        return _said("why_api_vllm_less", **values) if vllm else _said("why_api_less", **values)
+    return _said("why_waits_else", **values) if less else None
+
+
+def _less_power(level: Level, lighter: Level | None) -> dict[str, Any]:
+    """Return by how much less power the cards draw than at a lighter load; empty when not less.
+
+    Cards that compute all the time draw the more power the more they are given; where it falls
+    while the load rises, they wait.
+    """
+    here, there = level.mean("power_w"), lighter.mean("power_w") if lighter else None
+    if lighter is None or not here or not there or here >= LESS_POWER * there:
+        return {}
+    return {"less_percent": round((1 - here / there) * 100), "lighter": lighter.load}
 
 
 # what it costs, and what to doubt --------------------------------------------------------------

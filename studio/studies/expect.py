@@ -3,8 +3,8 @@
     judge(config.expect, points, {"tp2": CaseEnd("not_measurable", "2 cards asked, 1 here")})
 
 The figure of a repeat is that of its points which hold everything in `at`, reduced to one. Over
-repeats a figure has a mean and an interval by Student's t, a ratio of two cases the interval of
-`studio.bench.spread.ratio`. The words of a verdict are said by `studio.ui.verdicts.text`.
+repeats a figure has a mean and the interval of `studio.bench.spread.scaled`, a ratio of two cases
+that of `ratio` there. The words of a verdict are said by `studio.ui.verdicts.text`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import Field
 from studio.bench.formulas import mean, median
 from studio.bench.point import Point
 from studio.bench.said import Said
-from studio.bench.spread import ratio, spread
+from studio.bench.spread import ratio, scaled
 from studio.core.recipes import Bilingual
 from studio.core.spec import Frozen
 from studio.engines.study_config import Expectation
@@ -170,10 +170,9 @@ def _measured(
     """Return value, interval and what they were made of; raise _Missing."""
     own = _figures(wanted, wanted.of, wanted.at, points, ends)
     if not wanted.against:
-        told = spread(own)
-        low, high = told.interval or (None, None)
-        found = {"value": told.mean, "measured": told.mean, "base": None}
-        return {**found, "low": low, "high": high, "repeats": told.num}
+        low, high = scaled(own) or (None, None)
+        found = {"value": mean(own), "measured": mean(own), "base": None}
+        return {**found, "low": low, "high": high, "repeats": len(own)}
     at = {**wanted.at, **wanted.against_at}
     base = _figures(wanted, wanted.against, at, points, ends)
     over, under = (base, own) if wanted.inverse else (own, base)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -111,6 +112,8 @@ class StudyLook:
     title: dict[str, str]
     started_at: float
     ended_at: float | None
+    worked_s: float
+    """Seconds that its runs were at work together, without the time between a stop and a resume."""
     rows: int
     rows_done: int
     cells: tuple[CellLook, ...]
@@ -221,6 +224,7 @@ class Record:
             title=study.get("title") or {"en": self.name, "zh": self.name},
             started_at=own[0]["at"] if own else 0.0,
             ended_at=last["at"] if own and phase.over and phase is not Phase.ELSEWHERE else None,
+            worked_s=worked_s(rows, time.time() if alive else None),
             rows=sum(cell.rows for cell in found),
             rows_done=sum(cell.rows_done for cell in found),
             cells=found,
@@ -255,6 +259,23 @@ class Record:
             copies=cell.get("copies", 1),
             condition=cell.get("condition", {}),
         )
+
+
+def worked_s(rows: Iterable[dict[str, Any]], until: float | None = None) -> float:
+    """Return how many seconds the runs of a study were at work, from its rows of state.
+
+    A run that was killed wrote nothing of its end and counts to the last row it wrote; the last
+    one counts to `until` (unix seconds) where it is still at work.
+    """
+    spans: dict[str, tuple[float, float]] = {}
+    run = ""
+    for row in rows:
+        run = str(row.get("run") or run) if not row["cell"] else run
+        begun, _ = spans.get(run, (row["at"], 0.0))
+        spans[run] = begun, row["at"]
+    if until is not None and run in spans:
+        spans[run] = spans[run][0], until
+    return sum(end - begun for begun, end in spans.values())
 
 
 def _is_question(found: Any) -> TypeGuard[dict[str, Any]]:

@@ -7,7 +7,7 @@ import math
 import numpy
 import pytest
 
-from studio.bench.spread import Judged, ratio, spread, t_cdf, t_quantile
+from studio.bench.spread import Judged, ratio, scaled, spread, t_cdf, t_quantile
 
 TABLE = {
     0.95: {1: 6.314, 2: 2.920, 3: 2.353, 5: 2.015, 10: 1.812, 30: 1.697, 120: 1.658},
@@ -123,3 +123,20 @@ def test_the_interval_of_three_repeats_covers_what_it_promises(variation: float)
         assert found.interval
         inside += found.interval.low <= 1.5 <= found.interval.high
     assert 0.94 <= inside / 1000 <= 0.985
+
+
+def test_a_scaled_interval_is_that_of_a_ratio_to_a_known_figure() -> None:
+    """By hand: mean 10, sd 2 over two repeats, t = 12.706, so a factor of exp(12.706 * 0.1414)."""
+    values = [10 - math.sqrt(2), 10 + math.sqrt(2)]
+    found = scaled(values)
+    assert found is not None
+    assert found.high == pytest.approx(10 * math.exp(12.7062 * 2 / math.sqrt(2) / 10), rel=1e-5)
+    assert found.low * found.high == pytest.approx(100)
+    told = ratio(values, [1.0, 1.0])
+    assert told is not None and told.interval == pytest.approx(found)
+
+
+def test_a_scaled_interval_without_repeats_or_above_zero() -> None:
+    assert scaled([5.0]) is None
+    assert scaled([-1.0, 0.0, 1.0]) == spread([-1.0, 0.0, 1.0]).interval
+    assert scaled([3.0, 3.0]) == (3.0, 3.0)

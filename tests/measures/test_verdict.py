@@ -116,6 +116,30 @@ def test_what_cards_wait_for(loops: dict[str, float], key: str) -> None:
         assert f"{round(100 * max(loops.values()))} % of the time" in sentence
 
 
+@pytest.mark.parametrize(
+    ("loops", "key"),
+    [
+        ({"api_server_busy": 0.79, "generator_busy": 0.47}, "why_api_vllm_less"),
+        ({"api_server_busy": 0.93, "generator_busy": 0.47}, "why_api_vllm"),
+        ({"api_server_busy": 0.51, "generator_busy": 0.66}, "why_generator_less"),
+        ({"api_server_busy": 0.31, "generator_busy": 0.22}, "why_waits_else"),
+        ({}, "why_waits"),
+    ],
+)
+def test_cards_that_draw_less_power_wait(loops: dict[str, float], key: str) -> None:
+    """H200, 7B, TP=2: 1,233 W with 128 users, 966 W with 256, and less output."""
+    busy = {**server(0.04, 256, 80), **loops, "power_w": 966.0}
+    calm = {**server(0.04, 128, 20), **loops, "power_w": 1233.0}
+    points = [
+        *grid((128, 10400, 880, 7.4), figures=calm),
+        *grid((256, 8200, 1730, 22.4), figures=busy),
+    ]
+    told = verdict([point.model_copy(update={"cards": 2}) for point in points], server=VLLM)
+    assert key in keys(told)
+    for lang, less in (("en", "22 % less power than with 128 users"), ("zh", "低 22 %")):
+        assert key == "why_api_vllm" or any(less in one for one in sentences(lang, told))
+
+
 def test_a_server_of_another_kind_is_given_no_setting_of_vllm() -> None:
     figures = {**server(0.04, 64, 0), "api_server_busy": 0.99}
     points = [*grid((16, 2000, 100, 10)), *grid((64, 2050, 900, 40), figures=figures)]

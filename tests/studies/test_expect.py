@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import count
 from typing import Any
 
@@ -31,12 +32,13 @@ def one(points: list[Point], ends: dict[str, CaseEnd] | None = None, **wanted: A
 
 
 def test_a_figure_is_met_clearly() -> None:
-    """Mean 103, sd 1: the interval by Student's t is 103 +- 4.303 / sqrt(3)."""
+    """Mean 103, sd 1: the interval by Student's t is 103 times exp(+- 4.303 / sqrt(3) / 103)."""
     verdict = one(rows("a", "speed", [102, 103, 104]), at_least=90)
     assert (verdict.state, verdict.sureness) == (Outcome.MET, Sureness.CLEARLY)
     assert verdict.value == verdict.measured == 103 and verdict.repeats == 3
-    assert verdict.low == pytest.approx(103 - 4.3027 / 3**0.5, rel=1e-4)
-    assert verdict.high == pytest.approx(103 + 4.3027 / 3**0.5, rel=1e-4)
+    factor = math.exp(4.3027 / 3**0.5 / 103)
+    assert verdict.low == pytest.approx(103 / factor, rel=1e-6)
+    assert verdict.high == pytest.approx(103 * factor, rel=1e-6)
     assert verdict.limit == (90, None) and not verdict.why and why("en", verdict) == ""
 
 
@@ -116,6 +118,13 @@ def test_one_repeat_gives_a_value_and_no_interval() -> None:
     verdict = one(rows("a", "speed", [103]), at_least=100)
     assert (verdict.state, verdict.sureness) == (Outcome.MET, Sureness.UNKNOWN)
     assert verdict.low is None and verdict.high is None
+
+
+def test_a_speed_of_two_repeats_is_never_below_zero() -> None:
+    """H200: 11,769 and 9,917 are surely more than 100, however wide two repeats leave it."""
+    verdict = one(rows("a", "speed", [11_769, 9_917]), at_least=100)
+    assert (verdict.state, verdict.sureness) == (Outcome.MET, Sureness.CLEARLY)
+    assert verdict.low is not None and 0 < verdict.low < 9_917
 
 
 def test_at_chooses_the_points() -> None:

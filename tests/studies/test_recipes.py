@@ -43,6 +43,7 @@ CASES = {
     "image-rungs": {"whole", "groups", "fp8-fast", "fp8-fast-no-cfg", "nf4", "split"},
     "serving-grid-7b": {"grid"},
     "api-processes": {"one", "two", "four"},
+    "tp2-api-processes": {"tp2-four", "one-four", "tp2-one"},
     "ladder": {"text", "vision-language", "parallel", "fine-tune", "edit"},
     "smoke-ladder": {"text", "vision-language", "parallel", "fine-tune", "edit"},
     "smoke-processes": {"one", "two"},
@@ -235,7 +236,7 @@ def test_two_cards_train_less_than_twice_as_fast() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "one", "tp2", "ratio"), [("7b", 8750, 13028, 1.49), ("14b", 4130, 6654, 1.61)]
+    ("size", "one", "tp2", "ratio"), [("7b", 7115, 10438, 1.47), ("14b", 3460, 5410, 1.56)]
 )
 def test_tensor_parallelism_is_judged_as_measured(
     size: str, one: float, tp2: float, ratio: float

@@ -110,6 +110,40 @@ def test_a_report_tells_question_verdict_and_cases_in_the_studys_order(saved: Sa
     assert "vllm bench serve --model &#x27;a b&#x27;" in page
 
 
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_resumed_study_took_the_time_of_its_runs(saved: Saved, study: str, lang: str):
+    """Ninety seconds on the first day, thirty on the next, by another run."""
+    rows = [
+        ("", "measuring", 0, "run-1"),
+        ("tp2", "waiting", 10, "run-of-the-case"),
+        ("tp2", "measuring", 90, None),
+        ("", "measuring", 86_400, "run-2"),
+        ("", "measuring", 86_400, "run-2"),
+        ("", "done", 86_430, "run-2"),
+    ]
+    folder = saved.get(study).folder
+    (folder / "state.jsonl").write_text(
+        "".join(
+            json.dumps({"at": cp.AT + at, "cell": cell, "phase": phase, "run": run}) + "\n"
+            for cell, phase, at, run in rows
+        )
+    )
+    told = {"en": "2 min, in 2 sittings", "zh": "2 分钟，分 2 次运行"}[lang]
+    assert told in journal.journal(saved, study, lang)
+
+
+def test_two_repeats_show_their_ends_and_three_half_an_interval(saved: Saved):
+    two = saved.begin(About(name="two", created_at=cp.AT))
+    for n, speed in enumerate((11.77, 9.92)):
+        append_point(two, Point(id=f"p{n}", repeat=n, figures={"samples_per_s": speed}))
+    told = journal.journal(saved, two.name, "en")
+    assert "| 10.8 (9.92–11.8) | 2 |" in told
+    assert "the smaller and the larger of two repeats" in told and "±" not in told
+    append_point(two, Point(id="p2", repeat=2, figures={"samples_per_s": 10.8}))
+    told = journal.journal(saved, two.name, "en")
+    assert "| 10.8 ± 2.30 | 3 |" in told and "± is half the 95 % interval" in told
+
+
 def test_a_report_is_written_beside_its_points(saved: Saved, study: str):
     studio: Any = SimpleNamespace(saved=saved, settings=SimpleNamespace(lang="zh"))
     path = report.write_report(studio, saved.get(study).folder)

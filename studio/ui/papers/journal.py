@@ -46,6 +46,7 @@ def journal(saved: Saved, name: str, lang: str) -> str:
         *_part(say(lang, "report.verdict"), _bullets(map(_outcome, paper.outcomes))),
         *_part(say(lang, "report.said"), _sentences(lang, paper)),
         *_part(say(lang, "report.results"), _table(*paper.table)),
+        _plain(paper.bars),
         *_part(say(lang, "report.failed"), _bullets(map(_plain, paper.failures))),
         *_part(say(lang, "report.environment"), _pairs(paper.environment)),
         *_part(say(lang, "report.commands"), _commands(paper.commands)),

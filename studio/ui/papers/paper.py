@@ -21,8 +21,10 @@ from studio.bench.point import Point
 from studio.bench.saved import Results, Saved
 from studio.bench.verdict import parts, verdict
 from studio.studies.expect import Sureness, Verdict, read_summary
+from studio.studies.record import Record, worked_s
 from studio.ui import charts, measures, units
 from studio.ui.charts import sources
+from studio.ui.charts.interval import ENOUGH
 from studio.ui.charts.series import alone, axis_of, series_of
 from studio.ui.i18n import LANGS, say
 from studio.ui.sentences import translate
@@ -90,6 +92,8 @@ class Paper:
     points: tuple[Point, ...]
     names: Mapping[str, str]
     table: Table
+    bars: str
+    """What stands beside the means in the table; empty where nothing was repeated."""
     failures: tuple[str, ...]
     environment: tuple[tuple[str, str], ...]
     commands: tuple[tuple[str, str], ...]
@@ -117,6 +121,7 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
         points=points,
         names=names,
         table=_if_any(lambda: _table(lang, points, names), NO_TABLE, "table", whole.name),
+        bars=_if_any(lambda: _bars(lang, points), "", "table", whole.name),
         failures=tuple(_failures(lang, points, names)),
         environment=tuple(environment_facts(lang, whole.about.environment)),
         commands=tuple(_commands(lang, family, names)),
@@ -206,7 +211,7 @@ def _facts(
     servers = dict.fromkeys(p.server for p in points if p.server)
     pairs = [
         ("date", moment(begin)),
-        ("span", units.duration(lang, end - begin) if end > begin else ""),
+        ("span", _span(lang, whole, end)),
         ("model", ", ".join(models) or whole.about.model),
         ("server", ", ".join(servers)),
         ("points", say(lang, "report.counted", done=done, failed=len(points) - done)),
@@ -215,6 +220,15 @@ def _facts(
         ("folder", whole.name),
     ]
     return [(say(lang, f"report.fact.{key}"), value) for key, value in pairs if value]
+
+
+def _span(lang: str, whole: Results, end: float) -> str:
+    """Return how long it took; of a study that was resumed, the time that its runs were at work."""
+    rows = Record(whole.folder).rows() if whole.about.kind == "study" else []
+    took = worked_s(rows) or max(0.0, end - whole.created_at)
+    runs = len({row["run"] for row in rows if not row["cell"] and row.get("run")})
+    told = units.duration(lang, took) if took else ""
+    return say(lang, "report.sittings", span=told, n=runs) if told and runs > 1 else told
 
 
 def moment(at: float) -> str:
@@ -336,11 +350,25 @@ def _table(lang: str, points: Sequence[Point], names: Mapping[str, str]) -> Tabl
 
 
 def _cell(name: str, value: float, low: float, high: float, n: int) -> str:
-    told = measures.shown(name, value, with_unit=False)
+    told, *ends = (measures.shown(name, v, with_unit=False) for v in (value, low, high))
     half = max(high - value, value - low)
     if n < 2 or half <= NARROW * abs(value):
         return told
+    if n < ENOUGH:
+        return f"{told} ({'–'.join(ends)})"
     return f"{told} ± {measures.shown(name, half, with_unit=False)}"
+
+
+def _bars(lang: str, points: Sequence[Point]) -> str:
+    """Say what stands beside the means: half an interval, or the ends of two repeats."""
+    done = [point for point in points if point.done]
+    series = series_of(lang, done, x=axis_of(done)) if done else []
+    counts = {len(spot.points) for one in series for spot in one.spots if len(spot.points) > 1}
+    told = [
+        say(lang, "report.bars.half") if max(counts, default=0) >= ENOUGH else "",
+        say(lang, "report.bars.ends") if min(counts, default=ENOUGH) < ENOUGH else "",
+    ]
+    return " ".join(filter(None, told))
 
 
 def _failures(lang: str, points: Sequence[Point], names: Mapping[str, str]) -> list[str]:

@@ -60,7 +60,7 @@ def report(saved: Saved, name: str, lang: str) -> str:
         _section(say(lang, "report.verdict"), _outcomes(lang, paper.outcomes)),
         _section(say(lang, "report.said"), _sentences(lang, paper)),
         _section(say(lang, "report.charts"), f"{shown}{_list(left_out)}"),
-        _section(say(lang, "report.results"), _table(*paper.table)),
+        _section(say(lang, "report.results"), f"{_table(*paper.table)}{_small(paper.bars)}"),
         _section(say(lang, "report.failed"), _list(paper.failures)),
         _section(say(lang, "report.environment"), w.table(paper.environment)),
         _section(say(lang, "report.commands"), _commands(paper)),
@@ -151,6 +151,10 @@ def _list(items: Sequence[str]) -> str:
 
 def _table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     return w.rows(head, body, numeric=range(1, len(head))) if body else ""
+
+
+def _small(text: str) -> str:
+    return f'<p class="l-report-small">{w.esc(text)}</p>' if text else ""
 
 
 def _commands(paper: Paper) -> str:

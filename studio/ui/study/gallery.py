@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from studio.core.recipes import Recipe
 from studio.core.spec import State
+from studio.studies.record import Record, worked_s
 from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
@@ -127,7 +128,7 @@ def _took(newest: Seen | None) -> float | None:
     """Return the seconds that the newest results took, when nothing of them is missing."""
     if newest is None or newest.results is None or newest.state is not State.DONE:
         return None
-    return newest.results.ended_at - newest.results.created_at
+    return worked_s(Record(newest.results.folder).rows())
 
 
 def _alive(newest: Seen | None) -> bool:

@@ -5,7 +5,6 @@ All of them only look; operators alone may ask.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -268,9 +267,8 @@ def _run_name(seen: Seen) -> str:
 
 def _line(lang: str, seen: Seen) -> str:
     parts = [f"<span>{w.esc(say(lang, 'study.started'))} {w.when(lang, seen.begun_at)}</span>"]
-    end = seen.look.ended_at if seen.look else None
-    if seen.alive or end:
-        span = units.duration(lang, (end or time.time()) - seen.begun_at)
+    if seen.look is not None and (seen.alive or seen.look.ended_at):
+        span = units.duration(lang, seen.look.worked_s)
         parts.append(f"<span>{w.esc(say(lang, 'study.elapsed'))} <b>{w.esc(span)}</b></span>")
     if seen.alive and seen.progress is not None and (seen.progress.remaining_s or 0) >= 1:
         left = units.duration(lang, seen.progress.remaining_s)
