@@ -25,7 +25,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "pentagon", "s
 """Told apart also by shape, for eyes and printers that see no colour."""
 HEIGHT, NARROW_HEIGHT = 400, 360
 TOP, BOTTOM = 46, 52
-LABEL_GAP = 15
+LABEL_GAP = 19
 LONGEST_LABEL = 190
 """Pixels; longer names stand in keys above the chart, not at the end of their line."""
 _PIECE = re.compile(r"[\u2e80-\uffef]|[^\u2e80-\uffef\s]+\s*|\s+")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from studio.core.recipes import Recipe
 from studio.core.spec import State
-from studio.studies.record import Record, worked_s
+from studio.studies.record import Phase, Record, worked_s
 from studio.ui import units
 from studio.ui import widgets as w
 from studio.ui.i18n import say
@@ -128,7 +128,9 @@ def _took(newest: Seen | None) -> float | None:
     """Return the seconds that the newest results took, when nothing of them is missing."""
     if newest is None or newest.results is None or newest.state is not State.DONE:
         return None
-    return worked_s(Record(newest.results.folder).rows())
+    rows = Record(newest.results.folder).rows()
+    own = [row["phase"] for row in rows if not row["cell"]]
+    return worked_s(rows) if own and own[-1] == Phase.DONE else None
 
 
 def _alive(newest: Seen | None) -> bool:
