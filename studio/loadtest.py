@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from studio.core.errors import NotFound, RecipeInvalid
+from studio.core.errors import NotFound, RecipeInvalid, RunBusy
 from studio.core.settings import ROOT
 from studio.core.spec import Endpoint
 from studio.engines.bench_fields import LoadConfig
@@ -57,12 +57,14 @@ def load_ask(
     """Return the launch of a load test of an endpoint: the id or name of one, or a URL.
 
     What `settings` say wins over what is known of the server. Raises NotFound for an endpoint that
-    does not answer now.
+    does not answer now, or for results to go on with that are not there.
     """
     if tool not in TOOLS:
         raise NotFound(f"{tool} makes no load.", hint=f"Use one of: {', '.join(TOOLS)}.")
     known = target(studio, endpoint)
     told = {key: value for key, value in (settings or {}).items() if value not in _EMPTY}
+    if told.get("results"):
+        told["results"] = _load_results(studio, str(told["results"]))
     filled: dict[str, Any] = {**known, **told}
     name = str(filled.get("model") or urlsplit(filled["base_url"]).netloc)
     stem = name.rstrip("/").rpartition("/")[2]
@@ -82,14 +84,9 @@ def resume_ask(studio: Studio, results: str, *, endpoint: str = "", group: str =
     again. Raises NotFound for results or a server that are not there, RecipeInvalid for results
     that are no load test.
     """
-    found = studio.saved.get(results)
+    found = studio.saved.get(_load_results(studio, results))
     frozen = found.about.settings
-    tool = str(frozen.get("tool") or "")
-    if found.about.kind != "load" or tool not in TOOLS:
-        raise RecipeInvalid(
-            f"{found.name} is not a load test, so there is no sweep to go on with.",
-            hint="`bench ls` tells which results are.",
-        )
+    tool = str(frozen["tool"])
     if endpoint:
         known = target(studio, endpoint)
     else:
@@ -97,7 +94,7 @@ def resume_ask(studio: Studio, results: str, *, endpoint: str = "", group: str =
         known = same or target(studio, str(frozen["base_url"]))
     fields = studio.engine(tool).Config.model_fields
     kept = {key: value for key, value in frozen.items() if key in fields}
-    kept = {key: value for key, value in kept.items() if key not in _FILLED_IN}
+    kept = {key: value for key, value in kept.items() if key not in (*_FILLED_IN, "results")}
     ask = load_ask(studio, known["base_url"], {**known, **kept}, tool=tool, group=group)
     return Launch(
         engine=tool,
@@ -140,6 +137,27 @@ def plan_load(studio: Studio, tool: str, settings: Mapping[str, Any]) -> LoadPla
 
 
 # below: helpers ---------------------------------------------------------------------------------
+
+
+def _load_results(studio: Studio, name: str) -> str:
+    """Return the whole name of a load test's results that can be gone on with.
+
+    Raises NotFound, RecipeInvalid, or RunBusy while another run measures them.
+    """
+    found = studio.saved.get(name)
+    if found.points and not found.about.settings:
+        raise RecipeInvalid(
+            f"about.json of {found.name} is lost or torn, so nobody can tell what was measured.",
+            hint=f"The points are kept: `bench show {found.name}`.",
+        )
+    if found.about.kind != "load" or found.about.settings.get("tool") not in TOOLS:
+        raise RecipeInvalid(
+            f"{found.name} is not a load test, so there is no sweep to go on with.",
+            hint="`bench ls` tells which results are.",
+        )
+    if run := studio.saved.writer(found):
+        raise RunBusy(f"Run {run} works on {found.name}.", hint="Wait for it, or stop it.")
+    return found.name
 
 
 def _whom(studio: Studio, wanted: str) -> dict[str, Any] | None:

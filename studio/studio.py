@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from studio.bench.saved import Saved
+from studio.bench.saved import Results, Saved
 from studio.chat import adapters as lora
 from studio.chat.external import ExternalEndpoints
 from studio.chat.health import HealthChecks
@@ -20,7 +20,7 @@ from studio.core.errors import EndpointDown, NotFound
 from studio.core.ids import new_id
 from studio.core.recipes import Recipe, Recipes, check_settings, did_you_mean
 from studio.core.settings import ROOT, Settings
-from studio.core.spec import Endpoint, RunSpec
+from studio.core.spec import Endpoint, RunSpec, State
 from studio.data.library import DataSets
 from studio.engines.adapters import check_adapter
 from studio.engines.engine import (
@@ -94,7 +94,7 @@ class Studio:
     @cached_property
     def saved(self) -> Saved:
         """Everything that was measured in this home."""
-        return Saved(self.settings.home / "bench", self._is_alive)
+        return Saved(self.settings.home / "bench", self._writer)
 
     @cached_property
     def quality(self) -> QualityDesk:
@@ -327,11 +327,15 @@ class Studio:
             hint="Adapters can be hung on a chat server once it is ready.",
         )
 
-    def _is_alive(self, run_id: str) -> bool:
-        try:
-            return self.jobs.get(run_id).state.alive
-        except NotFound:
-            return False
+    def _writer(self, results: Results) -> str:
+        """Return the run that writes results, or was launched to go on with them; empty for none.
+
+        A tool loads for a while before it notes in the folder that it is the one.
+        """
+        for run in self.jobs.list(states=[state for state in State if state.alive]):
+            if run.id == results.about.run or run.spec.config.get("results") == results.name:
+                return run.id
+        return ""
 
     def _run_folder(self, run_id: str) -> tuple[Path, bool] | None:
         try:

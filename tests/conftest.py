@@ -16,6 +16,7 @@ from typing import Any
 
 import certifi
 import pytest
+from typer import main as typer_main
 from typer import testing
 
 from studio.core.ids import new_id
@@ -29,7 +30,8 @@ from studio.ui.door import accounts
 FAKES = Path(__file__).parent / "fakes"
 SLOW = Path(__file__).parent / "e2e"
 """Real engines and real browsers; every test in it carries a mark that says so."""
-
+BROWSER = "_browser.py"
+"""How the names of files end in which every test is marked `browser`."""
 
 FAST_WORKERS = 4
 
@@ -50,8 +52,12 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even read the slow folder for the fast subset; its conftest sees to its marks."""
-    return True if collection_path == SLOW and _fast(config) else None
+    """Do not even read the slow folder, or what drives a browser, for the fast subset.
+
+    The folder's conftest sees to its marks, `pytest_collection_modifyitems` to the others.
+    """
+    slow = collection_path == SLOW or collection_path.name.endswith(BROWSER)
+    return True if slow and _fast(config) else None
 
 
 def _keep_bytecode() -> None:
@@ -63,7 +69,8 @@ def _keep_bytecode() -> None:
 def _do_once_what_is_dear() -> None:
     """Build the same command line once for each process, and hash passwords in no time."""
     accounts.SCRYPT_COST = 2**4  # what is shipped: tests/ui/test_accounts.py
-    testing._get_command = functools.cache(testing._get_command)
+    typer_main.get_command = functools.cache(typer_main.get_command)
+    testing._get_command = typer_main.get_command
 
 
 def _trust_nobody() -> None:
@@ -91,7 +98,7 @@ def pytest_collection() -> Generator[None, object, object]:
         return (yield)
     finally:
         gc.freeze()
-        gc.set_threshold(20_000, 20, 100)
+        gc.set_threshold(100_000, 20, 100)
         gc.enable()
 
 
@@ -117,6 +124,9 @@ def _worker() -> int:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave tests that need a card out unless `-m gpu` asks for them."""
+    for item in items:
+        if item.path.name.endswith(BROWSER):
+            assert item.get_closest_marker("browser"), f"{item.nodeid} needs the mark browser"
     if "gpu" in (config.option.markexpr or ""):
         return
     needing = [item for item in items if item.get_closest_marker("gpu")]

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from studio.bench.point import Point, append_point
 from studio.bench.saved import About
 from studio.cli import app
+from studio.commands.terminal import print_table
 from studio.core.errors import NotFound, RecipeInvalid, StudioError
 from studio.core.settings import Settings
 from studio.studio import Studio
@@ -114,6 +115,29 @@ def test_the_cases_of_a_study(studio: Studio) -> None:
     with pytest.raises(NotFound, match="has no case tp4"):
         cli(studio, "compare", "scaling:tp4", "a")
     assert len(told(studio, "show", "scaling")["points"]) == 12
+    assert len(told(studio, "points", "scaling")) == 12
+
+
+def test_what_has_nothing_in_common_is_no_table(studio: Studio) -> None:
+    results(studio, "one", ONE)
+    other = [point.model_copy(update={"figures": {"score": 1.0}}) for point in TWO]
+    results(studio, "two", other)
+    assert cli(studio, "compare", "one", "two").startswith("Nothing to compare")
+
+
+def test_a_beginning_that_several_share(studio: Studio) -> None:
+    results(studio, "tiny-a", ONE)
+    results(studio, "tiny-b", TWO)
+    with pytest.raises(NotFound, match="2 results begin with tiny"):
+        cli(studio, "show", "tiny")
+
+
+def test_columns_stand_below_each_other_with_chinese_words(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A Chinese character takes two columns of a terminal."""
+    print_table(("name", "n"), [("中文名", 1), ("four", 2)])
+    assert capsys.readouterr().out.splitlines() == ["name    n", "中文名  1", "four    2"]
 
 
 def test_verdict_with_limits_of_ones_own(studio: Studio) -> None:
@@ -124,7 +148,7 @@ def test_verdict_with_limits_of_ones_own(studio: Studio) -> None:
     assert cli(studio, "verdict", "one", "ttft_ms=1000").startswith("At least 128 users at once")
     assert cli(studio, "verdict", "one", "--lang", "zh").startswith("1 个用户同时使用")
     assert told(studio, "verdict", "one")["said"][0]["key"] == "measures.verdict.users"
-    for wrong in ("ttft=1", "ttft_ms=soon", "ttft_ms=0"):
+    for wrong in ("ttft=1", "ttft_ms=soon", "ttft_ms=0", "ttft_ms=.nan", "ttft_ms=.inf"):
         with pytest.raises(RecipeInvalid, match="is no limit"):
             cli(studio, "verdict", "one", wrong)
 

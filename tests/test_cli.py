@@ -42,18 +42,6 @@ def app(*words: str, home: Path) -> Done:
     return Done(code, out.getvalue(), err.getvalue())
 
 
-def program(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command as people do."""
-    return subprocess.run(
-        [sys.executable, "app.py", *words],
-        cwd=ROOT,
-        env={**os.environ, "LADDER_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-
-
 @pytest.mark.parametrize(
     "words, code, says",
     [
@@ -80,7 +68,7 @@ def test_faults_are_sentences_with_exit_codes(
 
 def test_home_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = program("ls", "--home", str(tmp_path / "file"), home=tmp_path)
+    done = app("ls", "--home", str(tmp_path / "file"), home=tmp_path)
     assert done.returncode == 7
     assert "cannot make its home" in done.stderr and "--home" in done.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from test_replicas import FakeRouter
 
 from studio.bench.point import Point, append_point
 from studio.bench.saved import About
-from studio.core.errors import NotFound, RecipeInvalid
+from studio.core.errors import NotFound, RecipeInvalid, RunBusy
 from studio.core.settings import ROOT, Settings
 from studio.core.spec import Command, EndpointSpec, Placement, Probe, Scrape, Serving, State
 from studio.engines.engine import Engine, ServerConfig
@@ -25,27 +26,31 @@ from studio.studio import Launch, Studio
 MODEL = "assets/models/tiny-qwen2.5"
 
 
-class FakeServer(Engine[ServerConfig]):
+class FakeConfig(ServerConfig):
+    results: str = ""
+
+
+class FakeServer(Engine[FakeConfig]):
     id = "fake-server"
     title = "Fake server"
     env = None
-    Config = ServerConfig
+    Config = FakeConfig
     serves = True
 
-    def command(self, config: ServerConfig, place: Placement) -> Command:
+    def command(self, config: FakeConfig, place: Placement) -> Command:
         argv = (sys.executable, str(FAKES / "serve.py"), str(place.port))
         return Command(argv=argv, env={"STUDIO_ENDPOINT_KEY": config.api_key})
 
-    def probe(self, config: ServerConfig) -> Probe:
+    def probe(self, config: FakeConfig) -> Probe:
         return Probe(path="/health")
 
-    def endpoint(self, config: ServerConfig) -> EndpointSpec:
+    def endpoint(self, config: FakeConfig) -> EndpointSpec:
         return EndpointSpec(kind="chat", models=("m",))
 
-    def scrape(self, config: ServerConfig) -> Scrape:
+    def scrape(self, config: FakeConfig) -> Scrape:
         return Scrape(prefixes=("vllm:",))
 
-    def serving(self, config: ServerConfig) -> Serving:
+    def serving(self, config: FakeConfig) -> Serving:
         return Serving(model=MODEL)
 
 
@@ -145,6 +150,57 @@ def test_going_on_with_a_server_started_again_elsewhere(studio: Studio, server: 
         resume_ask(studio, results(studio, {}, kind="quality").name)
     with pytest.raises(NotFound):
         resume_ask(studio, "nothing")
+
+
+def test_results_that_a_run_is_about_to_write_are_left_alone(studio: Studio) -> None:
+    """A tool loads for a while before it notes in the folder that it is the one."""
+    folder = results(studio, {"base_url": "http://127.0.0.1:1/v1"}, run="01gone")
+    about = {"port": free_port(8540), "results": folder.name}
+    run = studio.launch(Launch(engine="fake-server", settings=about, name="on"))
+    with pytest.raises(RunBusy, match=f"Run {run.id} works on"):
+        resume_ask(studio, folder.name)
+    with pytest.raises(RunBusy, match="still writing"):
+        studio.saved.delete(folder.name)
+    studio.jobs.stop(run.id)
+    studio.jobs.wait(run.id, lambda r: not r.state.alive, timeout_s=60)
+    studio.saved.delete(folder.name)
+
+
+def test_results_to_go_on_with_are_looked_at_before_anything_starts(studio: Studio) -> None:
+    """The tool takes a quarter of a minute to load before it would find that out."""
+    address = "http://127.0.0.1:1/v1"
+    for name in ("nothing", "../runs", "/etc"):
+        with pytest.raises(NotFound, match="no results called"):
+            load_ask(studio, address, {"results": name})
+    with pytest.raises(RecipeInvalid, match="is not a load test"):
+        load_ask(studio, address, {"results": results(studio, {}, kind="study").name})
+    torn = results(studio, {})
+    append_point(torn, Point(id="in100-out20-c1-r0"))
+    (torn / "about.json").write_text('{"v": 1, "ki')
+    with pytest.raises(RecipeInvalid, match="lost or torn"):
+        resume_ask(studio, torn.name)
+    mine = results(studio, {}).name
+    assert load_ask(studio, address, {"results": mine}).settings["results"] == mine
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"concurrency": list(range(1, 10_001)), "repeats": 2}, "20,000 points; 10,000"),
+        ({"request_rate": [1, 100_000], "rate_seconds": 60}, "6,000,000 requests; 1,000,000"),
+        ({"concurrency": [1_000_000]}, "8,000,000 requests"),
+        ({"num_prompts": 10**9}, "1,000,000,000 requests"),
+        ({"rate_seconds": math.inf}, "rate_seconds = inf: input should be a finite number"),
+        ({"slo_ttft_ms": math.inf}, "finite number"),
+        ({"burstiness": math.nan}, "finite number"),
+        ({"server": "me"}, "this is not JSON"),
+    ],
+)
+def test_a_slip_of_the_hand_is_no_grid(
+    studio: Studio, asked: dict[str, object], words: str
+) -> None:
+    with pytest.raises(RecipeInvalid, match=words):
+        plan_load(studio, "vllm-bench", {"base_url": "http://a/v1", **asked})
 
 
 def test_a_plan_counts_and_remembers(studio: Studio) -> None:

@@ -72,8 +72,12 @@ def test_a_dry_run_by_the_short_form(settings: Settings) -> None:
 
 
 def test_words_for_mistakes(settings: Settings) -> None:
-    with pytest.raises(NotFound, match="Did you mean studies/smoke-processes"):
+    with pytest.raises(NotFound, match="no study 'smoke-proceses'") as wrong:
         said(settings, "run", "smoke-proceses")
+    assert wrong.value.hint == "Did you mean smoke-processes?"
+    with pytest.raises(NotFound) as wrong:
+        said(settings, "run", "")
+    assert "study ls" in wrong.value.hint
     with pytest.raises(RecipeInvalid, match="Did you mean max_steps"):
         said(settings, "run", "smoke-processes", "max_step=5", "--dry-run")
     with pytest.raises(NotFound, match="no results called nothing"):

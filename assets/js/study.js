@@ -83,7 +83,11 @@
   });
 
   document.addEventListener("ladder:shown", ({ target }) => {
-    if (target.closest?.("#study-view")) draw();
+    if (!target.closest?.("#study-view")) return;
+    // what results are results of is not always what their folder is called after
+    const told = $("[data-study-is]", target);
+    if (told && told.dataset.name === open.name) open = { ...open, study: told.dataset.studyIs };
+    draw();
   });
   document.addEventListener("ladder:formed", ({ target }) => {
     if (!target.closest?.("#study-view")) return;

@@ -130,10 +130,10 @@ class Comparison:
 
     def _one(self, metric: str, group: str, rows: list[Row]) -> Said:
         ratios = [found for row in rows if (found := row.ratios[group])]
-        percents = [found.percent for found in ratios]
         clear = [found for found in ratios if found.judged in (Judged.MORE, Judged.LESS)]
         ups = sum(found.judged is Judged.MORE for found in clear)
         downs = len(clear) - ups
+        percents = [found.percent for found in clear or ratios]
         values: dict[str, Any] = {
             "group": group,
             "base": self.base,
@@ -154,7 +154,8 @@ class Comparison:
             word = "more" if ups else "less"
             if better:
                 word = "better" if word == better else "worse"
-            return Said(f"measures.compare.{word}", values)
+            once = "_once" if len(clear) == 1 < len(rows) else ""
+            return Said(f"measures.compare.{word}{once}", values)
         words = {found.judged for found in ratios}
         if words <= {Judged.EQUAL}:
             return Said("measures.compare.equal", values)

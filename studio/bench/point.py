@@ -8,7 +8,6 @@ A point says what was measured (`figures`), under which condition (`condition`),
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter
@@ -25,6 +24,8 @@ POINTS = "points.jsonl"
 """Name of the file in a folder of results."""
 
 _PLAIN = {str, int, float, bool, type(None)}
+MOST = 1e100
+"""No measurement reaches it, and the square of anything below it is still a number."""
 _log = logging.getLogger(__name__)
 
 
@@ -32,12 +33,13 @@ def _finite(given: Any) -> dict[str, int | float]:
     """Keep the finite numbers: what could not be measured is left out, never written as NaN."""
     if not isinstance(given, Mapping):
         raise ValueError("figures are a mapping of names to numbers")
-    if set(map(type, given.values())) <= {int, float} and math.isfinite(sum(given.values())):
+    plain = set(map(type, given.values())) <= {int, float}
+    if plain and sum(map(abs, given.values())) < MOST:  # a NaN is below nothing
         return dict(given)  # the usual case, ten thousand times at a first look
     return {
         name: value
         for name, value in given.items()
-        if isinstance(value, (int, float)) and math.isfinite(value)
+        if isinstance(value, (int, float)) and -MOST < value < MOST
     }
 
 

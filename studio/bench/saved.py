@@ -125,10 +125,10 @@ class _Seen:
 class Saved:
     """The folders of results of one home. Looks are cheap: a file is read again when it changed."""
 
-    def __init__(self, root: Path, is_alive: Callable[[str], bool] = lambda run: False) -> None:
+    def __init__(self, root: Path, writer: Callable[[Results], str] = lambda results: "") -> None:
         self.root = root
-        self._is_alive = is_alive
-        """Tells whether the run of an id is still at work."""
+        self.writer = writer
+        """Tells the id of the run that is at work on results, or about to be; empty for none."""
         self._seen: dict[str, _Seen] = {}
         self._lock = threading.Lock()
 
@@ -143,6 +143,11 @@ class Saved:
             exact = [item for item in found if item.name == name]
             if exact or len(found) == 1:
                 return (exact or found)[0]
+            if name and found:
+                raise NotFound(
+                    f"{len(found)} results begin with {name}.",
+                    hint=f"Write more of the name: {', '.join(i.name for i in found[:3])} ...",
+                )
         raise NotFound(f"There are no results called {name}.", hint="`bench ls` lists the folders.")
 
     def family(self, name: str) -> list[Results]:
@@ -217,10 +222,8 @@ class Saved:
             raise NotFound(
                 f"There are no results called {name}.", hint=f"Is it {found.name} that you mean?"
             )
-        if found.about.run and self._is_alive(found.about.run):
-            raise RunBusy(
-                f"Run {found.about.run} is still writing {name}.", hint="Stop it first, or wait."
-            )
+        if run := self.writer(found):
+            raise RunBusy(f"Run {run} is still writing {name}.", hint="Stop it first, or wait.")
         shutil.rmtree(found.folder)
 
     def _look(self) -> list[_Seen]:
@@ -268,10 +271,22 @@ def folder_name(text: str) -> str:
 
 
 def _about(folder: Path) -> About:
+    """Read `about.json`; where it is lost or torn, a study is still told by its question."""
     try:
-        return About.model_validate(_json(folder / ABOUT) or {})
+        found = _json(folder / ABOUT)
+        if found:
+            return About.model_validate(found)
     except ValidationError:
-        return About(name=folder.name)
+        pass
+    name = _STAMP.sub("", folder.name)
+    question = _json(folder / "study.json")
+    if question is None:
+        return About(name=name)
+    told = {key: question[key] for key in ("title", "settings") if question.get(key)}
+    try:
+        return About.model_validate({"kind": "study", "name": name, **told})
+    except ValidationError:
+        return About(kind="study", name=name)
 
 
 def _json(path: Path) -> dict[str, Any] | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,14 +39,17 @@ bench_app.command("chart")(chart)
 bench_app.command("report")(report)
 bench_app.command("journal")(journal)
 
+Kind = Annotated[
+    Literal["load", "study", "quality"] | None, typer.Option(help="Only results of this kind.")
+]
 Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Figure; repeatable.")]
 
 
 @bench_app.command("ls")
 def bench_ls(
-    kind: Annotated[str | None, typer.Option(help="load, study or quality.")] = None,
+    kind: Kind = None,
     text: Annotated[str, typer.Option("--find", help="Words of name, title or model.")] = "",
-    limit: Annotated[int, typer.Option(help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -92,7 +96,7 @@ def bench_points(
     server: Annotated[str | None, typer.Option(help="Only this server.")] = None,
     study: Annotated[str | None, typer.Option(help="Only this study, by its folder.")] = None,
     case: Annotated[str | None, typer.Option(help="Only this case.")] = None,
-    kind: Annotated[str | None, typer.Option(help="load, study or quality.")] = None,
+    kind: Kind = None,
     text: Annotated[str, typer.Option("--find", help="Words that all occur.")] = "",
     metric: Metrics = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Every figure, as CSV.")] = False,
@@ -104,7 +108,7 @@ def bench_points(
     studio = open_studio(home, lang=lang)
     saved = studio.saved
     found = saved.points(
-        results=[saved.get(name).name for name in names] if names else None,
+        results=[item.name for name in names for item in saved.family(name)] if names else None,
         model=model,
         server=server,
         study=study,
@@ -150,8 +154,10 @@ def bench_compare(
     if as_json:
         print_json({**found.as_dict(), "sentences": told})
         return
-    print_table(*comparison_table(language(studio), found))
-    print("\n".join(["", *told]))
+    if found.rows:
+        print_table(*comparison_table(language(studio), found))
+        print()
+    print("\n".join(told))
 
 
 @bench_app.command("verdict")
@@ -274,7 +280,7 @@ def _limits(words: list[str]) -> dict[str, float] | None:
     limits = parse_overrides(words)
     known = ("ttft_ms", "tpot_ms", "e2el_ms")
     for name, value in limits.items():
-        if name not in known or not isinstance(value, (int, float)) or value <= 0:
+        if name not in known or not isinstance(value, (int, float)) or not 0 < value < math.inf:
             raise RecipeInvalid(
                 f"{name}={value} is no limit.", hint="Limits: ttft_ms, tpot_ms, e2el_ms, above 0."
             )

@@ -60,6 +60,8 @@ def quality_run(
     studio = open_studio(home)
     given = list(words or [])
     recipe = given.pop(0) if given and "=" not in given[0] else RECIPE
+    if "/" not in recipe and recipe != ENGINE and not recipe.endswith((".yaml", ".yml")):
+        recipe = f"{ENGINE}/{recipe}"  # as studies are called, by their own name
     ask = asked(studio, recipe, given, "", None)
     if ask.engine != ENGINE:
         raise RecipeInvalid(f"{recipe} is not a comparison.", hint="`recipes` lists them.")
@@ -221,7 +223,8 @@ def _start(
         if as_json:
             print_json(asking._asdict())
         else:
-            rows = [(name, value) for name, value in asking._asdict().items()]
+            told = {**asking._asdict(), "categories": ", ".join(asking.categories)}
+            rows = list(told.items())
             print_table(("what", "how many"), rows)
         return
     run = studio.launch(ask)

@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import time
+import unicodedata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,9 +101,15 @@ def follow_run(
 def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print rows under their heads, in columns."""
     cells = [head, *[tuple(str(cell) for cell in row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+    widths = [max(_width(row[i]) for row in cells) for i in range(len(head))]
     for row in cells:
-        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+        padded = (cell + " " * (w - _width(cell)) for cell, w in zip(row, widths, strict=True))
+        print("  ".join(padded).rstrip())
+
+
+def _width(text: str) -> int:
+    """Return the columns a text takes on a terminal: a Chinese character takes two."""
+    return len(text) + sum(unicodedata.east_asian_width(char) in "WF" for char in text)
 
 
 def print_json(value: Any) -> None:

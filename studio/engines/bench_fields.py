@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from studio.core.errors import RecipeInvalid
 from studio.engines.engine import EngineConfig, knob, resolve_path
 from studio.engines.shared_fields import asked_api_key_field, base_url_field, is_address
+from studio.engines.workers.bench.grid import CONCURRENCY
 
 Length = Annotated[int, Field(ge=1, le=1_000_000)]
 Rate = Annotated[float, Field(gt=0, le=100_000)]
 """Requests a second."""
 
 
+MOST_POINTS = 10_000
+"""More points than this are a slip of the hand: at a second each they take three hours."""
+MOST_REQUESTS = 1_000_000
+"""Of one point. Its prompts are made before it begins and lie in memory."""
+
+
 def _table(given: Any) -> Any:
     """Read a table that a form sends as text."""
-    if isinstance(given, str):
+    if not isinstance(given, str):
+        return given
+    try:
         return json.loads(given) if given.strip() else {}
-    return given
+    except ValueError:
+        raise ValueError("this is not JSON") from None
 
 
 def _several(given: Any) -> Any:
@@ -38,6 +49,8 @@ Table = Annotated[dict[str, Any], BeforeValidator(_table)]
 
 class LoadConfig(EngineConfig):
     """Whom to ask, how many at once, how long, how often; what an answer may take."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     base_url: str = base_url_field(min_length=1)
     model: str = knob(
@@ -231,6 +244,28 @@ class LoadConfig(EngineConfig):
                 "concurrency and request_rate cannot both be given: either users wait for their "
                 "answers, or requests come at a rate.",
                 hint="Leave one of them empty.",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _no_more_than_can_be_measured(self) -> Self:
+        loads = len(self.request_rate) or len(self.concurrency) or len(CONCURRENCY)
+        points = len(self.input_len) * len(self.output_len) * loads * self.repeats
+        if points > MOST_POINTS:
+            raise RecipeInvalid(
+                f"This grid has {points:,} points; {MOST_POINTS:,} are the most.",
+                hint="Every length is measured with every load, and all of it as often as repeats "
+                "says: leave some out.",
+            )
+        asked = self.num_prompts or max(
+            self.min_prompts,
+            self.prompts_per_user * max(self.concurrency, default=1),
+            math.ceil(self.rate_seconds * max(self.request_rate, default=0)),
+        )
+        if asked > MOST_REQUESTS:
+            raise RecipeInvalid(
+                f"A point of this grid sends {asked:,} requests; {MOST_REQUESTS:,} are the most.",
+                hint="Lower num_prompts, prompts_per_user, min_prompts, rate_seconds, or the load.",
             )
         return self
 

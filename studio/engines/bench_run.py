@@ -56,11 +56,17 @@ def sweep_command(tool: str, config: LoadConfig, place: Placement) -> Command:
 
 
 def results_folder(run: RunDir) -> Path | None:
-    """Return the folder of results that a run writes; None until the worker has made it."""
+    """Return the folder of results that a run writes; None until the worker has made it.
+
+    In a home that was moved or copied it is the folder of the same name there.
+    """
     try:
-        return Path(json.loads((run.artifacts / WHERE).read_text(encoding="utf-8"))["folder"])
+        told = json.loads((run.artifacts / WHERE).read_text(encoding="utf-8"))["folder"]
+        folder = Path(told)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    moved = run.folder.parent.parent / folder.parent.name / folder.name
+    return moved if moved.is_dir() and not folder.is_dir() else folder
 
 
 def progress(run: RunDir) -> Progress | None:

@@ -210,7 +210,7 @@ class QualityConfig(EngineConfig):
             if not prompts:
                 raise RecipeInvalid(
                     f"A judge is named, and judge_prompt has no {self.judge_mode} text.",
-                    hint="Start from a recipe in recipes/quality, which has them.",
+                    hint="Start from the recipe quality/general, which has them.",
                 )
         for lang, prompt in self.judge_prompt.items():
             _check_prompt(lang, prompt)

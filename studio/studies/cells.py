@@ -238,7 +238,8 @@ def _check_common(studio: Studio, config: StudyConfig, found: list[Cell]) -> Non
         if key not in known:
             raise RecipeInvalid(
                 f"{key} is not a setting of the study or of any of its cases.",
-                hint=did_you_mean(key, sorted(known | set(StudyConfig.model_fields))),
+                hint=did_you_mean(key, sorted(known | set(StudyConfig.model_fields)))
+                or "Settings of the load test are written load.concurrency, load.input_len, ...",
             )
 
 

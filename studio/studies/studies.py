@@ -12,7 +12,7 @@ from typing import Any
 from studio.bench.point import Point
 from studio.bench.saved import VERDICT, Results
 from studio.core.errors import NotFound, RecipeInvalid, RunBusy
-from studio.core.recipes import Recipe
+from studio.core.recipes import Recipe, did_you_mean
 from studio.engines.bench_run import results_folder
 from studio.engines.study_config import StudyConfig
 from studio.jobs.jobs import Run
@@ -36,8 +36,14 @@ def recipes(studio: Studio) -> list[Recipe]:
 
 def recipe(studio: Studio, name: str) -> Recipe:
     """Return a study's recipe by its name, with or without its folder; raise NotFound."""
-    full = name if "/" in name or name.endswith((".yaml", ".yml")) else f"{FOLDER}{name}"
-    found = studio.recipes.get(full)
+    short = "/" not in name and not name.endswith((".yaml", ".yml"))
+    known = [found.name.removeprefix(FOLDER) for found in recipes(studio)] if short else []
+    if short and name not in known:
+        raise NotFound(
+            f"There is no study {name!r}.",
+            hint=did_you_mean(name, known) or "`study ls` lists the studies.",
+        )
+    found = studio.recipes.get(f"{FOLDER}{name}" if short else name)
     if found.engine != ENGINE:
         raise RecipeInvalid(
             f"{found.name} is a recipe of {found.engine} and no study.",

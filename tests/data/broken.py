@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 GOOD = '{"instruction": "你好", "output": "你好！"}'
@@ -66,11 +68,18 @@ def circle_link(folder: Path) -> None:
     (folder / "d.jsonl").write_bytes(lines(*rows))
 
 
-def parquet(folder: Path, query: str) -> None:
+@cache
+def packed(query: str) -> bytes:
+    """Return a Parquet file of what a query answers; a bomb is packed once, not for every test."""
     import duckdb
 
-    with duckdb.connect() as con:
-        con.execute(f"COPY ({query}) TO '{folder / 'd.parquet'}' (FORMAT parquet)")
+    with tempfile.TemporaryDirectory() as folder, duckdb.connect() as con:
+        con.execute(f"COPY ({query}) TO '{folder}/d.parquet' (FORMAT parquet)")
+        return Path(folder, "d.parquet").read_bytes()
+
+
+def parquet(folder: Path, query: str) -> None:
+    (folder / "d.parquet").write_bytes(packed(query))
 
 
 def bomb(folder: Path) -> None:

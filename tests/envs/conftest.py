@@ -14,8 +14,14 @@ from studio.envs.envs import Envs
 from studio.jobs.store import Store
 
 
+@pytest.fixture(scope="session")
+def uv_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """uv's own cache, as builds share it anywhere; in an empty one uv asks the interpreter anew."""
+    return tmp_path_factory.mktemp("uv-cache")
+
+
 @pytest.fixture
-def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def index(tmp_path: Path, uv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of wheels that pip, and so uv, is configured to use and nothing else."""
     folder = tmp_path / "wheels"
     folder.mkdir()
@@ -23,7 +29,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("UV_CACHE_DIR", str(uv_cache))
     for name in ("PIP_EXTRA_INDEX_URL", "PIP_INDEX_URL", "UV_TORCH_BACKEND"):
         monkeypatch.delenv(name, raising=False)
     return folder

@@ -80,7 +80,6 @@ def with_chunk(kind: bytes, body: bytes) -> bytes:
         with_chunk(b"tEXt", b"parameters\0" + b"[" * 100_000),
         with_chunk(b"tEXt", b"parameters\0null"),
         with_chunk(b"iTXt", b"parameters\0\1\0\0\0" + zlib.compress(b'{"prompt": 1}' * 9)),
-        with_chunk(b"zTXt", b"parameters\0\0" + zlib.compress(b"x" * 50_000_000)),
         with_chunk(b"tEXt", b"parameters\0" + b'{"prompt": "x", "n": "many"}'),
         with_chunk(b"tEXt", b"parameters\0" + b'{"prompt": "x", "loras": {"a": "b"}}'),
         with_chunk(b"iTXt", b"parameters"),
@@ -89,6 +88,11 @@ def with_chunk(kind: bytes, body: bytes) -> bytes:
 )
 def test_strangers_files(data: bytes) -> None:
     assert pngmeta.read(data) is None
+
+
+def test_a_bomb() -> None:
+    packed = zlib.compress(b"x" * 50_000_000)
+    assert pngmeta.read(with_chunk(b"zTXt", b"parameters\0\0" + packed)) is None
 
 
 def test_only_a_png_carries_them() -> None:

@@ -54,6 +54,21 @@ def test_noise_is_called_noise() -> None:
     ]
 
 
+def test_worse_in_one_condition_does_not_boast_of_another_that_is_noise() -> None:
+    """The noisy condition is 30 % up; only the clear one, which is down, is said."""
+    a = thrice(1, 100, 101, 99) + thrice(64, 900, 1300, 500)
+    b = thrice(1, 80, 81, 79) + thrice(64, 1200, 1700, 700)
+    found = compare({"a": a, "b": b}, metrics=["output_throughput"])
+    assert sentences("en", found.said()) == [
+        "Output throughput: b is worse than a in 1 of 2 conditions, \N{MINUS SIGN}20.0 %; "
+        "elsewhere no difference shows."
+    ]
+    both = compare({"one": ONE, "tp2": TWO}, metrics=["output_throughput"])
+    assert sentences("en", both.said())[1] == (
+        "Output throughput: tp2 is better than one in 2 of 2 conditions, +42.2 % to +48.9 %."
+    )
+
+
 def test_better_here_and_worse_there() -> None:
     a = thrice(1, 100, 101, 99) + thrice(64, 900, 901, 899)
     b = thrice(1, 80, 81, 79) + thrice(64, 1200, 1201, 1199)

@@ -65,7 +65,7 @@ def test_a_point_measured_again_counts_once(tmp_path: Path) -> None:
 
 
 def test_what_is_no_number_is_no_figure() -> None:
-    told = {"a": math.nan, "b": math.inf, "c": None, "d": "x", "e": 3, "f": 0.5}
+    told = {"a": math.nan, "b": math.inf, "g": 1e308, "c": None, "d": "x", "e": 3, "f": 0.5}
     point = Point.model_validate({"id": "x", "figures": told, "condition": {"deep": [1, 2]}})
     assert point.figures == {"e": 3, "f": 0.5}
     assert point.condition == {"deep": "[1, 2]"}
@@ -165,7 +165,9 @@ def test_a_study_and_the_folders_of_its_cases(saved: Saved) -> None:
 
 
 def test_what_is_being_written_is_not_deleted(tmp_path: Path) -> None:
-    saved = Saved(tmp_path, is_alive=lambda run: run == "at-work")
+    saved = Saved(
+        tmp_path, writer=lambda found: found.about.run if found.about.run == "at-work" else ""
+    )
     name = filled(saved, "x", [load(1, 1)], run="at-work").name
     with pytest.raises(RunBusy):
         saved.delete(name)

@@ -51,6 +51,7 @@ def test_every_key_in_the_source_has_words(lang: str) -> None:
     }
     words = ("better", "worse", "more", "less", "noise", "unknown")
     keys |= {f"measures.compare.{word}" for word in words}
+    keys |= {f"measures.compare.{word}_once" for word in words[:4]}
     for word in (*Judged, "better", "worse"):
         keys |= {f"measures.judged.{word}", f"measures.judged_short.{word}"}
     assert len(keys) > 60

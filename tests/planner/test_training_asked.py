@@ -74,6 +74,8 @@ def test_disk_and_host_memory_count_on_ones_own_machine_alone(
 ) -> None:
     full = shutil.disk_usage(studio.settings.home)._replace(free=2**30)
     monkeypatch.setattr("studio.plans.shutil.disk_usage", lambda path: full)
+    roomy = CardMemory(index=-1, name="host", total_bytes=2**38, used_bytes=0)
+    monkeypatch.setattr("studio.planner.training.host_memory", lambda *_: roomy)
     asked = ask(model_name_or_path=SEVEN, use_cpu=False, bf16=True, num_processes=2)
     asked = replace(asked, settings={**asked.settings, "strategy": "zero3"})
     thought, own = (studio.training_plan(asked, h200(2), own=own) for own in (False, True))

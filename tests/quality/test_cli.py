@@ -16,6 +16,20 @@ from studio.core.errors import NotFound, RecipeInvalid
 from studio.core.settings import Settings
 
 
+def test_a_comparison_is_called_by_its_own_name(settings: Settings) -> None:
+    """As in the README: `quality run base-vs-tuned`."""
+
+    def quality(*words: str) -> str:
+        argv = ["run", *words, "-m", "http://127.0.0.1:9/v1::m", "--dry-run"]
+        argv += ["--home", str(settings.home)]
+        return CliRunner().invoke(quality_app, argv, catch_exceptions=False).output
+
+    for name in ("smoke", "quality/smoke"):
+        assert "greeting, studio, models" in quality(name)
+    with pytest.raises(NotFound, match="no recipe quality/smok"):
+        quality("smok")
+
+
 def test_from_questions_to_the_table(settings: Settings, tmp_path: Path) -> None:
     def quality(*words: str, keys: str = "") -> str:
         argv = [*words, "--home", str(settings.home)]

@@ -22,6 +22,8 @@ from measures.sweeps import URL, sweep
 from studio.bench.point import Point, append_point
 from studio.bench.saved import About, Saved
 from studio.core.settings import Settings
+from studio.engines.bench_run import results_folder
+from studio.jobs.rundir import RunDir
 from studio.studio import Studio
 from studio.ui.bench.conditions import conditions
 from studio.ui.page.launch import launch_page
@@ -215,10 +217,26 @@ def test_a_condition_that_all_share_is_told_once() -> None:
         return Point(id=case, at=1.0, status="done", engine="x", case=case, condition=shared)
 
     points = [row("ddp", strategy="ddp"), row("zero2", strategy="zero2")]
-    html = conditions("en", points)
+    html = conditions("en", points, {})
     seen = re.sub(r"<[^>]*>", " ", html)
     assert "1,024" not in seen and "zero2" in seen and "1,024" in html, "whole when pointed at"
-    assert "1,024" in re.sub(r"<[^>]*>", " ", conditions("en", points[:1]))
+    assert "1,024" in re.sub(r"<[^>]*>", " ", conditions("en", points[:1], {}))
+
+
+def test_a_case_is_called_in_the_table_as_in_the_charts() -> None:
+    points = [Point(id=f"x{c}", case=c, figures={"tokens_per_s": 9.0}) for c in ("zero1", "b")]
+    html = conditions("zh", points, {"zero1": "ZeRO-1"})
+    assert "<td>ZeRO-1</td>" in html and "<td>b</td>" in html and "<td>zero1<" not in html
+
+
+def test_a_sweep_is_found_in_a_home_that_was_moved(tmp_path: Path) -> None:
+    """Its run names the folder by the whole path that it had; the page said: nothing measured."""
+    run = RunDir(tmp_path / "runs" / "01a")
+    run.artifacts.mkdir(parents=True)
+    (run.artifacts / "results.json").write_text('{"folder": "/gone/home/bench/7b_1"}')
+    assert results_folder(run) == Path("/gone/home/bench/7b_1")
+    (tmp_path / "bench" / "7b_1").mkdir(parents=True)
+    assert results_folder(run) == tmp_path / "bench" / "7b_1"
 
 
 def test_what_cannot_be_compared_is_a_sentence(url: str, folders: tuple[str, str]) -> None:

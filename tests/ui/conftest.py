@@ -35,6 +35,22 @@ def studio(settings: Settings) -> Studio:
     return Studio(settings.model_copy(update={"port": free_port(17860)}))
 
 
+@pytest.fixture(scope="module")
+def lasting(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """A studio over an empty home, the same for every test of a file."""
+    return Studio(Settings(home=tmp_path_factory.mktemp("home"), port=free_port(17860)))
+
+
+@pytest.fixture(scope="module")
+def opened(lasting: Studio) -> Iterator[Served]:
+    """The small page of that studio without accounts, served once for a file."""
+    from ui.pages import small_tabs  # imports Gradio, which `launch_page` has to set up first
+
+    served = launch_page(lasting, small_tabs())
+    yield served
+    served.close()
+
+
 @pytest.fixture
 def serve(studio: Studio) -> Iterator[Callable[..., Served]]:
     """Serve tabs for real; everything is closed in the end."""

@@ -15,6 +15,7 @@ from studio.ui.charts.measure import first_of
 def test_scaling_is_the_ratio_of_means_and_two_cards_have_an_ideal_of_two():
     points = cp.scaling_points()
     drawing = charts.draw("scaling", points, "en", base="one-card")
+    assert "upright mark" in drawing.read
     mean = {
         case: sum(p.figures["output_throughput"] for p in found) / len(found)
         for case in ("one-card", "tp2")
@@ -47,6 +48,19 @@ def test_compare_says_what_the_repeats_cannot_show():
     assert drawing.figure
     said = " ".join(a["text"] for a in drawing.figure["layout"]["annotations"])
     assert "within noise" in said and "+4" in said
+
+
+def test_a_headline_tells_no_difference_that_the_repeats_cannot_show():
+    def drawn(other: tuple[float, ...]) -> str:
+        points = [
+            Point(id=f"{case}{n}", case=case, repeat=n, figures={"tokens_per_s": figure})
+            for case, figures in (("a", (100.0, 130.0, 90.0)), ("b", other))
+            for n, figure in enumerate(figures)
+        ]
+        return charts.draw("compare", points, "en").title
+
+    assert drawn((140.0, 100.0, 125.0)) == "Training tokens per second, case by case"
+    assert drawn((240.0, 200.0, 225.0)).startswith("b against a: +")
 
 
 def test_memory_knows_the_cards_limit_from_its_share():

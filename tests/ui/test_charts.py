@@ -315,3 +315,10 @@ def test_a_name_is_no_html():
 def test_prompts_of_a_file_have_no_length_to_tell() -> None:
     assert said("en", "lengths", (None, 64), {}) == "64 tokens out"
     assert said("zh", "lengths", (512, 64), {}) == "输入 512，输出 64 token"
+
+
+def test_loads_that_stand_close_share_no_tick():
+    """Beside each other on half a page 128 and 256 ran into each other."""
+    loads = [1, 8, 32, 128, 256]
+    assert look.load_axis(loads, "users", least=0.13)["tickvals"] == [1, 8, 32, 256]
+    assert look.load_axis(loads, "users")["tickvals"] == loads

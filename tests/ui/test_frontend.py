@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 
 import brotli
 import httpx
-import pytest
-from conftest import free_port
 from ui.pages import accounts, small_tabs
 
-from studio.core.settings import Settings
 from studio.studio import Studio
 from studio.ui.page import ahead, frontend
 from studio.ui.page.launch import find_tabs, launch_page
@@ -22,20 +18,6 @@ from studio.ui.page.shell import Served
 LINK = re.compile(
     r'<link rel="(?P<rel>\w+)" (?P<how>disabled |crossorigin )?href="\./assets/(.+?)"'
 )
-
-
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    """A studio over an empty home."""
-    return Studio(Settings(home=tmp_path_factory.mktemp("home"), port=free_port(18060)))
-
-
-@pytest.fixture(scope="module")
-def opened(studio: Studio) -> Iterator[Served]:
-    """A page without accounts."""
-    served = launch_page(studio, small_tabs())
-    yield served
-    served.close()
 
 
 def linked(url: str) -> list[tuple[str, str, str]]:
@@ -93,23 +75,23 @@ def test_another_gradio_goes_its_own_way(opened: Served, tmp_path, monkeypatch):
     frontend._names.cache_clear()
 
 
-def test_files_of_a_closed_page_are_closed(studio: Studio):
-    served = launch_page(studio, small_tabs(), accounts=accounts())
+def test_files_of_a_closed_page_are_closed(lasting: Studio):
+    served = launch_page(lasting, small_tabs(), accounts=accounts())
     try:
         name = frontend.needed({"html"})[0]
         assert httpx.get(f"{served.url}/assets/{name}").status_code == 401
-        ahead.begin(studio, served)  # makes the log-in page, and does not mind
+        ahead.begin(lasting, served)  # makes the log-in page, and does not mind
         assert httpx.get(served.url, headers={"accept": "text/html"}).status_code == 401
     finally:
         served.close()
 
 
-def test_tabs_read_ahead_once_the_page_answers(studio: Studio, opened: Served):
+def test_tabs_read_ahead_once_the_page_answers(lasting: Studio, opened: Served):
     read = threading.Event()
     first, *_ = small_tabs()
     broken = replace(first, ahead=lambda given: 1 // 0)
-    opened.tabs = [broken, replace(first, ahead=lambda given: given is studio and read.set())]
-    ahead.begin(studio, opened)
+    opened.tabs = [broken, replace(first, ahead=lambda given: given is lasting and read.set())]
+    ahead.begin(lasting, opened)
     assert read.wait(30)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +19,13 @@ from ui.pages import GUEST, accounts
 from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.envs.envs import EnvState, EnvStatus
+from studio.studio import Studio
 from studio.telemetry.doctor import Finding
 from studio.telemetry.gpus import Driver, Gpu, Holder
 from studio.telemetry.host import Host
 from studio.ui.machine import view
+from studio.ui.page.launch import launch_page
+from studio.ui.page.shell import Served
 
 GIB = 2**30
 EVIL = "<img src=x onerror=alert(1)>"
@@ -155,17 +160,31 @@ def test_the_host_and_the_checkup_are_told():
     assert "Everything is in order" in view.checkup("en", [good])
 
 
-@pytest.fixture
-def machine(serve: Callable[..., Any], fake_cards: Callable[..., None]) -> Callable[..., Any]:
-    """Serve the real tab on a machine with one card that this process holds."""
+@pytest.fixture(scope="module")
+def tab(lasting: Studio) -> Iterator[Callable[..., Served]]:
+    """Serve the real tab, with guests and without, each once; no test here changes the home."""
     from tabs.machine import TAB
 
+    with ExitStack() as open_pages:
+
+        @cache
+        def page(guests: bool) -> Served:
+            served = launch_page(lasting, [TAB], accounts=accounts() if guests else ())
+            open_pages.callback(served.close)
+            return served
+
+        yield page
+
+
+@pytest.fixture
+def machine(tab: Callable[..., Served], fake_cards: Callable[..., None]) -> Callable[..., Served]:
+    """Show the tab on a machine with one card that this process holds."""
     fake_cards({"used": 9_000, "pids": {os.getpid(): 8_000}})
-    return lambda **how: serve([TAB], **how)
+    return tab
 
 
 def test_scripts_ask_the_machine(machine: Callable[..., Any]):
-    client = Client(machine().url, verbose=False)
+    client = Client(machine(guests=False).url, verbose=False)
     found = client.predict(api_name="/machine")
     assert found["cards"][0]["holders"][0]["pid"] == os.getpid()
     assert {e["state"] for e in client.predict(api_name="/env_list")} == {"missing"}
@@ -181,14 +200,14 @@ def test_scripts_ask_the_machine(machine: Callable[..., Any]):
 @pytest.mark.parametrize("place", ["cards", "envs", "host", "checkup"])
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_the_places_answer_in_both_languages(machine: Callable[..., Any], place: str, lang: str):
-    url = f"{machine().url}/ladder/machine/{place}"
+    url = f"{machine(guests=False).url}/ladder/machine/{place}"
     answer = httpx.get(url, headers={"cookie": f"ladder_lang={lang}"}, timeout=30).json()
     chinese = re.search(r"[\u4e00-\u9fff]", answer["html"])
     assert bool(chinese) == (lang == "zh")
 
 
 def test_guests_get_nothing_of_it(machine: Callable[..., Any]):
-    served = machine(accounts=accounts())
+    served = machine(guests=True)
     web = httpx.Client(base_url=served.url)
     web.post("/login", data={"username": GUEST[0], "password": GUEST[1]})
     assert web.get("/ladder/machine/cards").status_code == 403

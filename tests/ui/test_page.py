@@ -10,13 +10,11 @@ from typing import Any
 import gradio as gr
 import httpx
 import pytest
-from conftest import free_port
 from gradio_client import Client
 from gradio_client.exceptions import AppError, AuthenticationError
 from ui.pages import GUEST, OPERATOR, accounts, small_tabs
 
 from studio.core.errors import NotFound, StudioError
-from studio.core.settings import Settings
 from studio.studio import Studio
 from studio.ui.errors import guard, shown
 from studio.ui.page.launch import launch_page
@@ -39,23 +37,9 @@ def logged_in(url: str, who: tuple[str, str]) -> httpx.Client:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
-    """A studio over an empty home, the same for every page of this file."""
-    return Studio(Settings(home=tmp_path_factory.mktemp("home"), port=free_port(17860)))
-
-
-@pytest.fixture(scope="module")
-def opened(studio: Studio) -> Iterator[Served]:
-    """A page without accounts."""
-    served = launch_page(studio, small_tabs())
-    yield served
-    served.close()
-
-
-@pytest.fixture(scope="module")
-def closed(studio: Studio) -> Iterator[Served]:
+def closed(lasting: Studio) -> Iterator[Served]:
     """A page with an operator and a guest."""
-    served = launch_page(studio, small_tabs(), accounts=accounts())
+    served = launch_page(lasting, small_tabs(), accounts=accounts())
     yield served
     served.close()
 
@@ -183,14 +167,14 @@ def test_tabs_are_in_order_and_an_unknown_one_is_told(studio: Studio):
 
 
 def test_uploads_stay_in_the_home_and_files_elsewhere_are_not_served(
-    opened: Served, studio: Studio
+    opened: Served, lasting: Studio
 ):
     web = httpx.Client(base_url=opened.url)
     stored = web.post("/gradio_api/upload", files={"files": ("a.txt", b"hello")}).json()[0]
-    assert stored.startswith(str(studio.settings.home / "uploads"))
+    assert stored.startswith(str(lasting.settings.home / "uploads"))
     assert web.get(f"/gradio_api/file={stored}").text == "hello"
     assert web.get("/gradio_api/file=/etc/passwd").status_code == 403
-    database = studio.settings.database
+    database = lasting.settings.database
     assert web.get(f"/gradio_api/file={database}").status_code == 403
     for path in ("/monitoring/summary", "/gradio_api/runs", "/docs", "/redoc"):
         assert web.get(path).status_code in (403, 404), path

@@ -128,6 +128,7 @@ def test_results_show_verdict_cases_charts_points_and_ways_out(
     points = get(url, "points", lang, **asked)["html"]
     assert points.count("<tr>") == 1 + 6
     assert "max_steps" not in points, "what all points of a case share is left out"
+    assert ("条件" if lang == "zh" else "Condition") not in points, "an empty column"
 
 
 def test_without_a_name_the_newest_results_are_shown(url: str, done: str) -> None:
@@ -157,6 +158,47 @@ def test_results_of_another_machine_have_no_wrong_state(url: str, studio: Studio
     assert not {"Lost", "Elapsed"} & set(re.findall(r"\w+", head))
     cases = get(url, "cases", **asked)["html"]
     assert "Interrupted" not in cases and "Measured elsewhere" in cases
+    studio.saved.delete(name)
+
+
+def test_a_copy_under_another_name_opens_as_the_study_it_is_of(url: str, studio: Studio) -> None:
+    name = study_seeds.study(studio)
+    copy = studio.saved.root / "a copy 副本"
+    studio.saved.get(name).folder.rename(copy)
+    head = get(url, "question", study="studies/a copy 副本", name=copy.name)["html"]
+    assert f'data-study-is="{PROCESSES}" data-name="{copy.name}"' in head
+    assert "data-study-is" not in get(url, "question", study=PROCESSES, name=copy.name)["html"]
+    assert "1.25" in get(url, "verdict", study=PROCESSES, name=copy.name)["html"]
+    studio.saved.delete(copy.name)
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_study_that_is_not_here_never_shows_the_form_of_another(url: str, lang: str) -> None:
+    """A link to it left the form of the study before: its button would have started that one."""
+    form = get(url, "form", lang, recipe="studies/nobody")
+    assert form["recipe"] == "studies/nobody" and "<input" not in form["html"]
+    assert "nobody" in form["html"] and "data-form" in form["html"]  # which is then planned
+    assert plan(url, lang, recipe="studies/nobody")["blocked"]
+    assert "nobody" in get(url, "question", lang, study="studies/nobody")["html"]
+
+
+def test_a_lost_verdict_is_judged_anew_from_the_rows(url: str, studio: Studio) -> None:
+    name = study_seeds.study(studio)
+    kept = studio.saved.get(name).folder / "verdict.json"
+    told = json.loads(kept.read_text())
+    kept.write_text('{"v": 1, "verd')
+    until = time.monotonic() + 10  # looks are shared for a moment
+    while "1.25" not in get(url, "verdict", study=PROCESSES, name=name)["html"]:
+        assert time.monotonic() < until
+    assert json.loads(kept.read_text()) == told
+    studio.saved.delete(name)
+
+
+def test_a_study_without_its_about_is_still_a_study(url: str, studio: Studio) -> None:
+    name = study_seeds.study(studio)
+    (studio.saved.get(name).folder / "about.json").write_text("")
+    assert studio.saved.get(name).about.kind == "study"
+    assert name in get(url, "head", study=PROCESSES, name=name)["html"]
     studio.saved.delete(name)
 
 

@@ -141,7 +141,7 @@ def said_card(lang: str, found: Comparison) -> str:
     same: list[str] = []
     doubts: list[str] = []
     for one in found.said():
-        key = one.key.rpartition(".")[2].removesuffix("_one")
+        key = one.key.rpartition(".")[2].removesuffix("_one").removesuffix("_once")
         text = w.esc(measures.sentence(lang, one))
         group = str(one.values.get("group", ""))
         if key in TONES or key.startswith("mixed"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from studio.bench.definitions import HEADLINES
@@ -21,11 +21,17 @@ COLUMNS = 8
 
 
 def conditions(
-    lang: str, points: Sequence[Point], *, each: bool = False, every: bool = False
+    lang: str,
+    points: Sequence[Point],
+    titles: Mapping[str, str],
+    *,
+    each: bool = False,
+    every: bool = False,
 ) -> str:
     """Return the table of conditions: the mean of the repeats with its 95 % interval.
 
-    With `each` a row for every repeat, with `every` all figures there are.
+    With `each` a row for every repeat, with `every` all figures there are. `titles` are what a
+    study's cases are called.
     """
     if not points:
         return w.note(say(lang, "bench.no_points"), icon_name="clock")
@@ -38,8 +44,9 @@ def conditions(
         loaded: words.constant([group[0] for group in groups if words.is_load(group[0]) is loaded])
         for loaded in (True, False)
     }
+    called = {point.case: titles.get(point.case) or point.case for point in points}
     rows = "".join(
-        _row(lang, group, names, known[words.is_load(group[0])], cases=cases)
+        _row(lang, group, names, known[words.is_load(group[0])], called if cases else None)
         for group in groups[:MOST_ROWS]
     )
     head = "".join(_head(lang, name) for name in names)
@@ -91,11 +98,15 @@ def _head(lang: str, name: str) -> str:
 
 
 def _row(
-    lang: str, group: Sequence[Point], names: Sequence[str], known: set[str], *, cases: bool
+    lang: str,
+    group: Sequence[Point],
+    names: Sequence[str],
+    known: set[str],
+    called: Mapping[str, str] | None,
 ) -> str:
     first, done = group[0], [point for point in group if point.done]
     cells = "".join(f'<td class="l-num">{_cell(name, done)}</td>' for name in names)
-    case = f"<td>{w.esc(first.case)}</td>" if cases else ""
+    case = f"<td>{w.esc(called[first.case])}</td>" if called is not None else ""
     bad = ""
     for error in dict.fromkeys(point.error for point in group if not point.done):
         told = translate(lang, error) or say(lang, "bench.status.failed")

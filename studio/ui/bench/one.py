@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -84,12 +84,13 @@ class OneResult:
         points = [point for item in family for point in item.points]
         run = self._run(results)
         alive = run is not None and run.state.alive
+        names = titles(family, lang)
         parts = [
             self._head(lang, results, points, run),
-            verdict_card(lang, results, points, titles(family, lang)),
+            verdict_card(lang, results, points, names),
             charts_of([results.name], points, kind=results.about.kind, live=alive),
-            conditions(lang, points, each=each, every=every),
-            self._cases(lang, family[1:]),
+            conditions(lang, points, names, each=each, every=every),
+            self._cases(lang, family[1:], names),
             origin(lang, results),
         ]
         return "".join(parts), alive
@@ -186,14 +187,14 @@ class OneResult:
             f'aria-label="{label}"><option value="">{label}</option>{options}</select>'
         )
 
-    def _cases(self, lang: str, cases: Sequence[Results]) -> str:
+    def _cases(self, lang: str, cases: Sequence[Results], names: Mapping[str, str]) -> str:
         """Return the folders that a study's cases wrote."""
         if not cases:
             return ""
         head = [say(lang, f"bench.col.{name}") for name in ("case", "name", "points", "at")]
         body = [
             (
-                item.about.case,
+                names.get(item.about.case) or item.about.case,
                 w.link(item.name, "bench", view="results", name=item.name),
                 units.number(item.num_points),
                 w.when(lang, item.created_at),

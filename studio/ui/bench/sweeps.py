@@ -150,12 +150,13 @@ class Sweeps:
 
     def _results(self, run: Run) -> Results | None:
         folder = results_folder(run.dir)
-        if folder is None:
-            return None
         try:
-            return self._studio.saved.get(folder.name)
+            if folder is not None:
+                return self._studio.saved.get(folder.name)
         except NotFound:
             return None  # deleted since
+        found = self._studio.saved.folders()
+        return next((item for item in found if item.about.run == run.id), None)
 
     def _links(self, lang: str, run: Run, results: Results) -> str:
         done, total = progress_of(results)

@@ -51,11 +51,14 @@ def scaling(ask: Ask) -> Drawing:
             spreads.append(bar.value)
             ideal = ideal or bar.ideal is not None
         groups.append(Group(ask.load(load), tuple(bars)))
+    read = [ask.say("scaling.read", base=base.name)]
+    if ideal:
+        read.append(ask.say("scaling.read_ideal"))
     return Drawing(
         kind=ask.kind,
         title=_fastest(ask, m, shown, base) or ask.say("scaling.title"),
         about=ask.about(),
-        read=ask.say("scaling.read", base=base.name),
+        read=("" if ask.lang == "zh" else " ").join(read),
         figure=rows.figure(
             groups,
             keep=f"{ask.kind}:{name}",
@@ -252,8 +255,8 @@ def _difference(ask: Ask, m: Measure, shown: Sequence[Series], base: Series) -> 
     spots = [_at(s, ask.x, load) for s in (other, base)]
     mine, under = (spot.values(m.name) if spot else [] for spot in spots)
     found = ratio(mine, under) if mine and under else None
-    if found is None:
-        return ""
+    if found is None or found.judged is Judged.NOISE:
+        return ""  # a headline is no place for what the repeats cannot show
     return ask.say(
         "compare.said",
         name=other.name,

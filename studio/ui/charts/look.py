@@ -158,8 +158,13 @@ def y_axis(values: Sequence[float], *, log: bool, **more: Any) -> dict[str, Any]
     return axis(range=[0, top * (1 + ROOM)], nticks=6, **more)
 
 
-def load_axis(values: Iterable[Any], text: str, **more: Any) -> dict[str, Any]:
-    """Return the axis of users at once or offered requests: logarithmic, a tick at each load."""
+def load_axis(
+    values: Iterable[Any], text: str, *, least: float = 0.07, **more: Any
+) -> dict[str, Any]:
+    """Return the axis of users at once or offered requests: logarithmic, a tick at each load.
+
+    A tick that would stand nearer to the next than `least`, a share of the axis, is left out.
+    """
     loads = sorted({value for value in values if value})
     low, high = (loads[0], loads[-1]) if loads else (1, 1)
     if high / low < 4:
@@ -168,7 +173,7 @@ def load_axis(values: Iterable[Any], text: str, **more: Any) -> dict[str, Any]:
         kind: dict[str, Any] = {"type": "linear", "range": extent}
     else:
         kind = {"type": "log", "range": log_range(low, high)}
-    ticks = _apart(loads, log=kind["type"] == "log", least=0.07)
+    ticks = _apart(loads, log=kind["type"] == "log", least=least)
     return axis(
         **kind,
         tickmode="array",

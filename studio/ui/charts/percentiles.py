@@ -137,7 +137,14 @@ class _Percentiles:
         log = look.is_wide(values)
         y_axis = look.y_axis(values, log=log, domain=tall, anchor=f"x{tail}")
         loads = [spot.condition(ask.x) for s in ask.series for spot in s.spots]
-        x_axis = look.load_axis(loads, ask.x_title, domain=wide, anchor=f"y{tail}")
+        x_axis = look.load_axis(
+            loads,
+            ask.x_title,
+            least=0.07 if ask.narrow else 0.13,  # two of them share the width
+            tickangle=0,
+            domain=wide,
+            anchor=f"y{tail}",
+        )
         self.axes |= {f"xaxis{tail}": x_axis, f"yaxis{tail}": y_axis}
         title = say(ask.lang, f"measures.label.{panel}")
         if len(self.stats) == 1:

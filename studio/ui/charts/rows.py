@@ -141,7 +141,8 @@ class _Rows:
                 title=look.x_title(self.title) if self.title and not self.narrow else None,
                 showticklabels=bool(self.title),
                 showgrid=bool(self.title),
-                nticks=4 if self.narrow else 8,
+                nticks=4 if self.narrow else None,  # wide: as many as have room
+                tickangle=0,
                 fixedrange=True,
             ),
             yaxis=look.axis(range=[at, 0], showticklabels=False, showgrid=False, fixedrange=True),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from studio.bench.point import Point
 from studio.bench.saved import Results
-from studio.core.errors import NotFound
+from studio.core.errors import NotFound, StudioError
 from studio.core.spec import State
 from studio.engines.engine import Progress
 from studio.studies import studies
@@ -142,11 +142,20 @@ class StudyLooks:
             results=listed.results,
             points=tuple(sorted(points, key=lambda point: point.at)),
             load_folders=tuple(dict.fromkeys(cell.results for cell in look.cells if cell.results)),
-            verdicts=listed.verdicts,
+            verdicts=listed.verdicts or self._concluded(listed, look),
             progress=self._studio.progress(listed.run.id) if listed.run and listed.alive else None,
             cell_runs=at_work,
             cell_progress={cell: progress for cell, progress in told.items() if progress},
         )
+
+    def _concluded(self, listed: Seen, look: StudyLook) -> tuple[Verdict, ...]:
+        """Return the verdicts of a study that ended, judged anew where `verdict.json` is lost."""
+        if listed.alive or look.phase not in (Phase.DONE, Phase.FAILED):
+            return ()
+        try:
+            return tuple(studies.conclude(self._studio, look.name))
+        except (OSError, StudioError):  # a folder nobody may write to, or settings of another time
+            return ()
 
     def _by_run(self, ident: str) -> Seen:
         """Return the results that an older run worked on; raise NotFound."""

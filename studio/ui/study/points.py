@@ -22,15 +22,20 @@ def points_html(lang: str, points: Sequence[Point], titles: Mapping[str, str]) -
         return w.note(say(lang, "study.table.none"), icon_name="clock")
     shown = points[-MOST_ROWS:]
     figures = columns(shown)
-    heads = [say(lang, f"study.table.{key}") for key in ("case", "condition", "repeat")]
+    telling = varying(points)
+    told = [_told(lang, point, telling) for point in shown]
+    columns_told = ("case", "condition", "repeat") if any(told) else ("case", "repeat")
+    heads = [say(lang, f"study.table.{key}") for key in columns_told]
     head = "".join(f"<th>{w.esc(text)}</th>" for text in heads)
     head += "".join(
         f'<th class="l-num" title="{w.esc(measures.formula(lang, name))}">'
         f"{w.esc(measures.axis(lang, name))}</th>"
         for name in figures
     )
-    telling = varying(points)
-    body = "".join(_row(lang, point, figures, titles, telling) for point in shown)
+    body = "".join(
+        _row(lang, point, figures, titles, text if any(told) else None)
+        for point, text in zip(shown, told, strict=True)
+    )
     more = ""
     if len(points) > len(shown):
         more = w.note(say(lang, "study.table.more", n=len(points) - len(shown)))
@@ -65,16 +70,22 @@ def varying(points: Sequence[Point]) -> set[str]:
     return found
 
 
+def _told(lang: str, point: Point, telling: Collection[str]) -> str:
+    """Return what tells a point apart from others of its case; empty where nothing does."""
+    kept = {name: value for name, value in point.condition.items() if name in telling}
+    return bench_words.condition(lang, point.model_copy(update={"condition": kept})) if kept else ""
+
+
 def _row(
     lang: str,
     point: Point,
     figures: Sequence[str],
     titles: Mapping[str, str],
-    telling: Collection[str],
+    told: str | None,
 ) -> str:
-    kept = {name: value for name, value in point.condition.items() if name in telling}
-    told = bench_words.condition(lang, point.model_copy(update={"condition": kept})) if kept else ""
-    cells = [titles.get(point.case) or point.case or point.id, told, units.number(point.repeat + 1)]
+    cells = [titles.get(point.case) or point.case or point.id]
+    cells += [told] if told is not None else []
+    cells += [units.number(point.repeat + 1)]
     body = "".join(f"<td>{w.esc(text)}</td>" for text in cells)
     if not point.done:
         why = point.error.strip().splitlines()[-1][:LONGEST_ERROR] if point.error.strip() else "?"

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from studio.core.errors import NotFound
 from studio.core.recipes import Recipe
 from studio.core.spec import State
+from studio.studies import studies
 from studio.studies.record import Phase
 from studio.ui import charts, units
 from studio.ui import widgets as w
@@ -102,7 +103,11 @@ class StudyRoutes:
         return fragment(request, html)
 
     def question(self, request: Request) -> dict[str, Any]:
-        """Return the question of the study that is open, and the way back to all of them."""
+        """Return the question of the study that is open, and the way back to all of them.
+
+        A link names results, and what they are results of may be another study than their folder
+        is called after: then the answer says which.
+        """
         lang, name = lang_of(request), request.query_params.get("study", "")
         if not name:
             return fragment(request, "")
@@ -113,14 +118,35 @@ class StudyRoutes:
         try:
             head = self._gallery.head(lang, self._recipe(name))
         except NotFound:  # a study of the user's own that is gone; its results are still there
-            head = f'<div class="l-study-head"><h2>{w.esc(name)}</h2></div>'
+            head = self._head_without(lang, name, request.query_params.get("name", ""))
         return fragment(request, back + head)
+
+    def _head_without(self, lang: str, study: str, name: str) -> str:
+        """Return the head of results whose folder is not called after a study that is here."""
+        try:
+            seen = self._looks.find(name) if name else None
+        except NotFound:
+            seen = None
+        own = seen.recipe if seen is not None else ""
+        if own and own != study and any(own == one.name for one in study_recipes(self._studio)):
+            return (
+                f'<i hidden data-study-is="{w.esc(own)}" data-name="{w.esc(name)}"></i>'
+                f"{self._gallery.head(lang, self._recipe(own))}"
+            )
+        title = seen.results.title(lang) if seen is not None and seen.results else ""
+        return f'<div class="l-study-head"><h2>{w.esc(title or _bare(study))}</h2></div>'
 
     def form(self, request: Request) -> dict[str, Any]:
         """Return the form of a study, or of what was typed before."""
         lang, asked = lang_of(request), request.query_params
         kept = Asked.read(asked["ask"]) if asked.get("ask") else None
-        recipe = self._recipe((kept.recipe if kept else "") or asked.get("recipe", ""))
+        wanted = (kept.recipe if kept else "") or asked.get("recipe", "")
+        try:
+            recipe = self._recipe(wanted)
+        except NotFound:  # never the form of another study
+            note = w.note(say(lang, "study.unknown", name=_bare(wanted)), icon_name="info")
+            html = f"<div data-form>{note}</div>"
+            return {"engine": studies.ENGINE, "recipe": wanted, "html": html, "cards": []}
         typed = kept.settings if kept is not None and kept.settings else None
         html = study_form(lang, recipe, typed, setting_names(self._studio, recipe))
         return {"engine": recipe.engine, "recipe": recipe.name, "html": html, "cards": []}
@@ -129,7 +155,11 @@ class StudyRoutes:
         """Return what the form's study will run, or what is wrong with it."""
         lang, text = lang_of(request), request.query_params.get("ask", "")
         asked = Asked.read(text)
-        recipe = self._recipe(asked.recipe)
+        try:
+            recipe = self._recipe(asked.recipe)
+        except NotFound:
+            verb = say(lang, "study.launch")  # the form says it
+            return {"plan": "", "preview": "", "faults": [], "blocked": True, "verb": verb}
         return self._plans.get(
             (lang, text), lambda: study_plan(self._studio, lang, recipe, asked.settings)
         )
@@ -259,6 +289,10 @@ def _result(lang: str, seen: Seen, chosen: str) -> str:
         f'data-study="{w.esc(seen.recipe)}" aria-pressed="{str(on).lower()}">{badge}{told}'
         f"{w.when(lang, seen.begun_at)}</button>"
     )
+
+
+def _bare(study: str) -> str:
+    return study.removeprefix(studies.FOLDER)
 
 
 def _run_name(seen: Seen) -> str:

@@ -62,7 +62,7 @@ def possible_words(lang: str, verdict: Verdict) -> str:
     if verdict.state is Outcome.MET:
         return ""
     told = verdict.possible[lang] if verdict.possible is not None else ""
-    return " ".join(filter(None, (bound(lang, verdict), told)))
+    return ("" if lang == "zh" else " ").join(filter(None, (bound(lang, verdict), told)))
 
 
 def question(lang: str, verdict: Verdict, names: Mapping[str, str]) -> str:

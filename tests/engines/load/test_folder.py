@@ -67,6 +67,16 @@ def test_only_one_sweep_writes_a_folder(tmp_path: Path) -> None:
     assert about["settings"] == ABOUT["settings"]
 
 
+@pytest.mark.parametrize("about", ["", '{"v": 1, "ki', "[]", '{"v": 1}', '{"settings": 5}'])
+def test_a_torn_folder_is_not_gone_on_with(tmp_path: Path, about: str) -> None:
+    made = worker.begin(tmp_path, ABOUT)
+    made.close()
+    (made.path / worker.ABOUT).write_text(about)
+    with pytest.raises(worker.Torn, match="is torn"):
+        worker.go_on(tmp_path, made.path.name, "02run")
+    assert (made.path / worker.ABOUT).read_text() == about
+
+
 def test_two_in_one_second_get_two_folders(tmp_path: Path) -> None:
     first, second = worker.begin(tmp_path, ABOUT), worker.begin(tmp_path, ABOUT)
     assert first.path != second.path

@@ -22,6 +22,10 @@ class Busy(Exception):
     """Another sweep writes the same folder."""
 
 
+class Torn(Exception):
+    """Earlier results do not say what they are."""
+
+
 class Folder:
     """One folder of results, held by this process alone while it measures."""
 
@@ -87,7 +91,11 @@ def begin(bench_dir: Path, about: Mapping[str, Any]) -> Folder:
 def go_on(bench_dir: Path, results: str, run: str) -> tuple[Folder, dict[str, Any]]:
     """Open a folder of earlier results and note who goes on with it; return its `about` too."""
     path = Path(bench_dir, results)
-    about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+    try:
+        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        about["settings"].get("seed")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Torn(f"{path / ABOUT} is torn, so nobody can tell what was measured there") from None
     folder = Folder(path)
     if run and run != about.get("run"):
         about["runs"] = [*(about.get("runs") or [about.get("run", "")]), run]

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol
 
 from . import eta
 from .cards import Cards
-from .folder import Busy, Folder, begin, earlier_sweeps, go_on, write_json
+from .folder import Busy, Folder, Torn, begin, earlier_sweeps, go_on, write_json
 from .grid import Load, loads
 from .machine import environment
 from .server import Server, Unfit
@@ -92,7 +92,7 @@ class Sweep:
             self.server.try_once(self.model, chat=self.settings["chat"])
             self.tool.prepare(self.server, self.model, self._tokenizer(offered))
             self.folder = self._begin()
-        except (Unfit, Busy) as error:
+        except (Unfit, Busy, Torn) as error:
             say(f"ERROR: {error}")
             return ENDED
         except FileNotFoundError as error:
