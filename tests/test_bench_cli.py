@@ -98,7 +98,7 @@ def test_comparison_in_words(studio: Studio) -> None:
         r"128 +out tok/s +8,750 +13,028 +\+48.9 % +\+47.\d % … \+50.\d % +better", text
     )
     assert "They differ in Cards." in text
-    assert "Output throughput: two is better than one in 2 of 2 conditions, +42.2 % to +48.9 %" in text
+    assert "two is better than one in 2 of 2 conditions, +42.2 % to +48.9 %." in text
     found = told(studio, "compare", "one", "two")
     assert found["base"] == "one" and found["sentences"]
     with pytest.raises(RecipeInvalid, match="needs two groups"):
