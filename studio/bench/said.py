@@ -20,3 +20,8 @@ class Said:
     def as_dict(self) -> dict[str, Any]:
         """Return plain values for `--json` and for the page."""
         return {"key": self.key, "values": self.values}
+
+
+def sentence(key: str, /, **values: Any) -> Said:
+    """Return a sentence of a verdict: a key below `measures.verdict`, and its values."""
+    return Said(f"measures.verdict.{key}", values)

@@ -17,22 +17,14 @@ from studio.bench.formulas import mean
 from studio.bench.levels import Level, Series, series_of
 from studio.bench.limits import LIMITS, broken, keeps
 from studio.bench.point import Point
-from studio.bench.said import Said
+from studio.bench.reasons import why
+from studio.bench.said import Said, sentence
 from studio.bench.untold import is_untold
 
 DEFAULT_SLO = {"ttft_ms": 500.0, "tpot_ms": 50.0}
 """Limits where nobody set any: half a second to the first token, then 20 tokens/s."""
 FLAT = 0.15
 """Growth is over where throughput rises less than load^0.15: twice the load, 11 % more."""
-FULL = 0.95
-"""Share of the KV cache from which it counts as full."""
-BUSY = 0.9
-"""Share of the time from which an event loop, one thread, counts as the limit."""
-OFTEN_BUSY = 0.5
-"""Share from which it is named where the cards draw less power than at a lighter load. Its average
-is below what holds the cards back: tokens of all users come at once, and then nothing comes."""
-LESS_POWER = 0.95
-"""Share of the power drawn at a lighter load, below which cards are said to wait."""
 KEEPS_UP = 0.9
 """Share of the requests asked for that a server must answer to keep up with a rate."""
 NOISY = 0.1
@@ -62,17 +54,17 @@ def verdict(
     every = list(points)
     done = [point for point in every if point.done]
     if not done:
-        errors = [point.error for point in every if point.error]
-        return (
-            [_said("all_failed", error=errors[0] if errors else "")] if every else [_said("none")]
-        )
+        if not every:
+            return [sentence("none")]
+        error = next((point.error for point in every if point.error), "")
+        return [sentence("all_failed", error=error)]
     own = slo or _measured_with(done)
     limits = dict(
         sorted((own or DEFAULT_SLO).items(), key=lambda known: list(LIMITS).index(known[0]))
     )
     found = series_of(done)
     if not found:
-        return [_said("no_load")]
+        return [sentence("no_load")]
     told: list[Said] = []
     for series in found:
         if len(found) > 1:
@@ -80,7 +72,7 @@ def verdict(
         told += [*_bears(series, limits), *_grows(series, server or {}), *_costs(series)]
         told += _noise(series.levels) if len(found) > 1 else ()
     if any(keeps(point, limits) is not None for point in done):
-        told.append(_said("limits" if own else "limits_default", limits=limits))
+        told.append(sentence("limits" if own else "limits_default", limits=limits))
     return [*told, *_doubts(every, found)]
 
 
@@ -117,12 +109,12 @@ def _headline(series: Series) -> Said:
     lengths = {name: series.first(name) for name in ("input_len", "output_len")}
     names = set(series.shape)
     if names <= lengths.keys() and None not in lengths.values():
-        return _said("shape", **lengths)
+        return sentence("shape", **lengths)
     parts = [str(series.shape[name]) for name in _NAMES if series.shape.get(name)]
     parts += [f"{k}={v}" for k, v in series.shape.items() if k not in {*_NAMES, *lengths}]
     if names & lengths.keys():
         parts.append(" → ".join(str(length) for length in lengths.values()))
-    return _said("shape_named", name=" · ".join(parts) or series.first("results"))
+    return sentence("shape_named", name=" · ".join(parts) or series.first("results"))
 
 
 # how much it bears -----------------------------------------------------------------------------
@@ -137,7 +129,7 @@ def _bears(series: Series, slo: Mapping[str, float]) -> list[Said]:
     while good < len(counts) and counts[good] == len(series.levels[good].points):
         good += 1
     if good == 0:
-        told = [_said(f"{series.kind}_none", load=series.levels[0].load)]
+        told = [sentence(f"{series.kind}_none", load=series.levels[0].load)]
     else:
         told = [_promise(series, series.levels[good - 1], is_last=good == len(counts))]
     if good == len(counts):
@@ -145,9 +137,11 @@ def _bears(series: Series, slo: Mapping[str, float]) -> list[Said]:
     level, kept = series.levels[good], counts[good]
     if kept:
         repeats = len(level.points)
-        return [*told, _said("barely", load=level.load, kept=kept, repeats=repeats)]
-    why = broken(level.points, slo)
-    return [*told, _said(f"broken_{why.key}", load=level.load, **why.values)] if why else told
+        return [*told, sentence("barely", load=level.load, kept=kept, repeats=repeats)]
+    limit = broken(level.points, slo)
+    if limit is None:
+        return told
+    return [*told, sentence(f"broken_{limit.key}", load=level.load, **limit.values)]
 
 
 def _kept(level: Level, slo: Mapping[str, float]) -> int | None:
@@ -160,8 +154,8 @@ def _promise(series: Series, level: Level, *, is_last: bool) -> Said:
     key = f"{series.kind}_all" if is_last else series.kind
     ttft, tpot = level.worst("ttft_p90_ms"), level.worst("tpot_p90_ms")
     if ttft is None or not tpot:
-        return _said(f"{key}_plain", load=level.load)
-    return _said(
+        return sentence(f"{key}_plain", load=level.load)
+    return sentence(
         key,
         load=level.load,
         ttft_ms=_digits(ttft, math.ceil),
@@ -182,9 +176,9 @@ def _grows(series: Series, server: Mapping[str, Any]) -> list[Said]:
     values = {"load": best.load, "tokens_per_s": _digits(most)}
     cards = best.points[0].cards
     if cards > 1:
-        peak = _said("peak_cards", **values, per_card=_digits(most / cards), cards=cards)
+        peak = sentence("peak_cards", **values, per_card=_digits(most / cards), cards=cards)
     else:
-        peak = _said("peak", **values)
+        peak = sentence("peak", **values)
     return [peak, *told]
 
 
@@ -192,7 +186,7 @@ def _answers(series: Series) -> list[Said]:
     """Say the most requests a second, where no tokens are counted."""
     rates = [(level.mean("request_throughput") or 0.0, level) for level in series.levels]
     most, level = max(rates, key=lambda rate: rate[0])
-    return [_said("peak_requests", load=level.load, requests=_digits(most))] if most else []
+    return [sentence("peak_requests", load=level.load, requests=_digits(most))] if most else []
 
 
 def _stops(series: Series, server: Mapping[str, Any]) -> list[Said]:
@@ -202,18 +196,18 @@ def _stops(series: Series, server: Mapping[str, Any]) -> list[Said]:
         return []
     at = next(i for i in range(len(levels)) if all(_flat(levels[i], b) for b in levels[i + 1 :]))
     if at == len(levels) - 1:
-        return [_said("growing", load=levels[at].load)]
+        return [sentence("growing", load=levels[at].load)]
     here, last = levels[at], levels[-1]
     reached = _throughput(here)
     gain = max(_throughput(level) for level in levels[at + 1 :]) / reached - 1
     loss = 1 - _throughput(last) / reached
     if loss > 0.05 and gain < 0.05:
-        first = _said("falls", load=here.load, last=last.load, loss_percent=round(loss * 100))
+        first = sentence("falls", load=here.load, last=last.load, loss_percent=round(loss * 100))
     else:
         times = _digits(last.value / here.value)
         percent = max(0, round(gain * 100))
-        first = _said("stops", load=here.load, times=times, gain_percent=percent)
-    return [first, _why(levels[at + 1], server, lighter=here)]
+        first = sentence("stops", load=here.load, times=times, gain_percent=percent)
+    return [first, why(levels[at + 1], server, lighter=here)]
 
 
 def _flat(here: Level, beyond: Level) -> bool:
@@ -235,84 +229,10 @@ def _keeps_up(series: Series, server: Mapping[str, Any]) -> list[Said]:
         if answered < KEEPS_UP * sent / (sent / level.value + lowest / 1000):
             values = {"next": _digits(level.value), "answered": _digits(answered)}
             if number == 0:
-                return [_said("behind_all", **values), _why(level, server)]
+                return [sentence("behind_all", **values), why(level, server)]
             before = series.levels[number - 1].load
-            return [_said("behind", load=before, **values), _why(level, server)]
-    return [_said("keeps_up", load=series.levels[-1].load)]
-
-
-def _why(level: Level, server: Mapping[str, Any], lighter: Level | None = None) -> Said:
-    """Say what holds a server back at a load, from its own figures.
-
-    `lighter` is the load with the most output, where there is one below this.
-    """
-    kv, waiting = level.worst("kv_cache_use_max"), level.worst("waiting_max")
-    running = level.worst("running_max")
-    if kv is None or waiting is None or running is None:
-        return _said("why_unknown")
-    preempted = level.worst("preemptions") or 0
-    asked = int(level.value if "users" in level.load else running + waiting)
-    values = {"kv_percent": round(kv * 100), "running": int(running), "asked": asked}
-    held_back = running < 0.95 * asked
-    if held_back and waiting and kv >= FULL:
-        return _said("why_kv", **values)
-    if preempted:
-        return _said("why_preempt", preemptions=int(preempted))
-    if not held_back:
-        return _computes(level, server, values, lighter)
-    if not waiting:
-        return _said("why_client", **values)
-    own = (server.get("settings") or {}).get("max_num_seqs")
-    limit = own * int(server.get("copies") or 1) if isinstance(own, int) else None
-    if limit and running >= 0.95 * limit:
-        return _said("why_seqs", **values, limit=limit)
-    return _said("why_limit", **values)
-
-
-def _computes(
-    level: Level, server: Mapping[str, Any], values: Mapping[str, Any], lighter: Level | None
-) -> Said:
-    """Say what computes is the limit: cards or what feeds them, the processor, or nobody knows."""
-    if any(point.cards for point in level.points):
-        return _feeds(level, server, values, lighter) or _said("why_compute", **values)
-    if server.get("cards") == []:
-        return _said("why_compute_cpu", **values)
-    return _said("why_compute_unknown", **values)
-
-
-def _feeds(
-    level: Level, server: Mapping[str, Any], values: Mapping[str, Any], lighter: Level | None
-) -> Said | None:
-    """Say that cards wait for an event loop, or that nobody looked; None when neither is so."""
-    api, generator = level.mean("api_server_busy"), level.mean("generator_busy")
-    less = _less_power(level, lighter)
-    values = {**values, **less}
-    if api is None and generator is None:
-        return _said("why_waits", **values) if less else _said("why_not_kv", **values)
-    busiest = max(api or 0.0, generator or 0.0)
-    values["busy_percent"] = round(busiest * 100)
-    vllm = server.get("engine") == "vllm"
-    if busiest >= BUSY:
-        if busiest == generator:
-            return _said("why_generator", **values)
-        return _said("why_api_vllm", **values) if vllm else _said("why_api", **values)
-    if less and busiest >= OFTEN_BUSY:
-        if busiest == generator:
-            return _said("why_generator_less", **values)
-        return _said("why_api_vllm_less", **values) if vllm else _said("why_api_less", **values)
-    return _said("why_waits_else", **values) if less else None
-
-
-def _less_power(level: Level, lighter: Level | None) -> dict[str, Any]:
-    """Return by how much less power the cards draw than at a lighter load; empty when not less.
-
-    Cards that compute all the time draw the more power the more they are given; where it falls
-    while the load rises, they wait.
-    """
-    here, there = level.mean("power_w"), lighter.mean("power_w") if lighter else None
-    if lighter is None or not here or not there or here >= LESS_POWER * there:
-        return {}
-    return {"less_percent": round((1 - here / there) * 100), "lighter": lighter.load}
+            return [sentence("behind", load=before, **values), why(level, server)]
+    return [sentence("keeps_up", load=series.levels[-1].load)]
 
 
 # what it costs, and what to doubt --------------------------------------------------------------
@@ -324,7 +244,7 @@ def _costs(series: Series) -> list[Said]:
     if not costs:
         return []
     joules, level = min(costs, key=lambda cost: cost[0])
-    return [_said("energy", load=level.load, joules=_digits(joules))]
+    return [sentence("energy", load=level.load, joules=_digits(joules))]
 
 
 def _doubts(points: Sequence[Point], found: Sequence[Series]) -> list[Said]:
@@ -334,18 +254,18 @@ def _doubts(points: Sequence[Point], found: Sequence[Series]) -> list[Said]:
     failed = [point for point in points if not point.done]
     if failed:
         values = {"failed": len(failed), "points": len(points), "error": failed[0].error}
-        told.append(_said("failed_points", **values))
+        told.append(sentence("failed_points", **values))
     lost = sum(int(point.figures.get("failed", 0)) for point in done)
     if lost:
         sent = lost + sum(int(point.figures.get("completed", 0)) for point in done)
-        told.append(_said("failed_requests", failed=lost, requests=sent))
+        told.append(sentence("failed_requests", failed=lost, requests=sent))
     if any(map(is_untold, done)):
-        told.append(_said("untold"))
+        told.append(sentence("untold"))
     told += _short_answers(point for point in done if not is_untold(point))
     levels = [level for series in found for level in series.levels]
     fewest = min(len(level.points) for level in levels)
     if fewest < 3:
-        told.append(_said("once") if fewest == 1 else _said("few", repeats=fewest))
+        told.append(sentence("once") if fewest == 1 else sentence("few", repeats=fewest))
     return [*told, *(_noise(levels) if len(found) == 1 else ())]
 
 
@@ -361,7 +281,7 @@ def _short_answers(points: Iterable[Point]) -> list[Said]:
     ]
     if not shares or mean(shares) >= 0.95:
         return []
-    return [_said("ignored_lengths", got_percent=round(mean(shares) * 100))]
+    return [sentence("ignored_lengths", got_percent=round(mean(shares) * 100))]
 
 
 def _noise(levels: Iterable[Level]) -> list[Said]:
@@ -374,7 +294,7 @@ def _noise(levels: Iterable[Level]) -> list[Said]:
     if not noisy:
         return []
     most, level = max(noisy, key=lambda pair: pair[0])
-    return [_said("noise", load=level.load, percent=round(most * 100))]
+    return [sentence("noise", load=level.load, percent=round(most * 100))]
 
 
 def _throughput(level: Level) -> float:
@@ -389,7 +309,3 @@ def _digits(value: float, towards: Any = round) -> float:
     scale = 10.0**places
     found = towards(round(value * scale, 6)) / scale
     return int(found) if found.is_integer() else found
-
-
-def _said(key: str, **values: Any) -> Said:
-    return Said(f"measures.verdict.{key}", values)

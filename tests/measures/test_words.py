@@ -36,8 +36,8 @@ def test_every_figure_has_name_and_definition(lang: str) -> None:
 @pytest.mark.parametrize("lang", WORDS)
 def test_every_key_in_the_source_has_words(lang: str) -> None:
     folder = ROOT / "studio" / "bench"
-    source = (folder / "verdict.py").read_text()
-    keys = {f"measures.verdict.{key}" for key in re.findall(r'_said\(\s*"(\w+)"', source)}
+    source = "".join((folder / file).read_text() for file in ("verdict.py", "reasons.py"))
+    keys = {f"measures.verdict.{key}" for key in re.findall(r'\bsentence\(\s*"(\w+)"', source)}
     for kind in ("users", "rate"):
         ends = ("", "_all", "_plain", "_all_plain", "_none")
         keys |= {f"measures.verdict.{kind}{end}" for end in ends}

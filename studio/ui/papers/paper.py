@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from studio.bench.compare import compare, group_by
-from studio.bench.definitions import HEADLINES
 from studio.bench.point import Point
 from studio.bench.saved import Results, Saved
 from studio.bench.verdict import parts, verdict
@@ -24,23 +23,20 @@ from studio.studies.expect import Sureness, Verdict, read_summary
 from studio.studies.record import Record, worked_s
 from studio.ui import charts, measures, units
 from studio.ui.charts import sources
-from studio.ui.charts.interval import ENOUGH
-from studio.ui.charts.series import alone, axis_of, series_of
+from studio.ui.charts.series import alone, axis_of
 from studio.ui.i18n import LANGS, say
+from studio.ui.papers.table import NO_TABLE, Table, bars_said, results_table
 from studio.ui.sentences import translate
 from studio.ui.verdicts.words import goal, outcome, possible_words, question, shown, why
 
 if TYPE_CHECKING:
     from studio.studio import Studio
 
-MOST_COLUMNS = 7
 MOST_FAILURES = 10
 MOST_SENTENCES = 40
 MOST_PARTS = 12
 """Pairs of lengths that a paper speaks of one by one; its table shows all."""
 MOST_COMPARED = 4
-NARROW = 0.0005
-"""Share of a value below which its spread is left out: it is below the digits shown."""
 FIRST = (
     "output_throughput",
     "ttft_p90_ms",
@@ -51,9 +47,6 @@ FIRST = (
 )
 """Figures that cases are compared by where a study does not ask for others."""
 
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
-"""Headings and cells."""
-NO_TABLE: Table = ((), [])
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
@@ -120,8 +113,8 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
         charts=tuple(_if_any(lambda: _charts(study, points), [], "charts", whole.name)),
         points=points,
         names=names,
-        table=_if_any(lambda: _table(lang, points, names), NO_TABLE, "table", whole.name),
-        bars=_if_any(lambda: _bars(lang, points), "", "table", whole.name),
+        table=_if_any(lambda: results_table(lang, points, names), NO_TABLE, "table", whole.name),
+        bars=_if_any(lambda: bars_said(lang, points), "", "table", whole.name),
         failures=tuple(_failures(lang, points, names)),
         environment=tuple(environment_facts(lang, whole.about.environment)),
         commands=tuple(_commands(lang, family, names)),
@@ -317,58 +310,6 @@ def _charts(study: Mapping[str, Any], points: Sequence[Point]) -> list[str]:
     kinds = [kind for kind in first if kind in charts.CHARTS]
     rest = [kind for kind in charts.fitting(points) if kind != "history"]
     return list(dict.fromkeys([*kinds, *rest]))
-
-
-# tables -----------------------------------------------------------------------------------------
-
-
-def _table(lang: str, points: Sequence[Point], names: Mapping[str, str]) -> Table:
-    """Return a row for each condition, its repeats together: mean and half the interval."""
-    done = [point for point in points if point.done]
-    if not done:
-        return (), []
-    x = axis_of(done)
-    had = {name for point in done for name in point.figures}
-    chosen = [name for name in HEADLINES if name in had][:MOST_COLUMNS]
-    chosen = chosen or sorted(had)[:MOST_COLUMNS]
-    rows = []
-    for series in series_of(lang, done, x=x, names=names):
-        for spot in series.spots:
-            cells = [series.name]
-            if x:
-                cells.append(units.number(spot.condition(x)))
-            for name in chosen:
-                value = spot.figure(name)
-                cells.append(
-                    _cell(name, value.value, value.low, value.high, value.n) if value else "–"
-                )
-            rows.append((*cells, str(len(spot.points))))
-    heads = [say(lang, "charts.series")]
-    heads += [say(lang, f"charts.axis.{x}")] if x else []
-    heads += [measures.axis(lang, name) for name in chosen]
-    return (*heads, say(lang, "charts.repeats")), rows
-
-
-def _cell(name: str, value: float, low: float, high: float, n: int) -> str:
-    told, *ends = (measures.shown(name, v, with_unit=False) for v in (value, low, high))
-    half = max(high - value, value - low)
-    if n < 2 or half <= NARROW * abs(value):
-        return told
-    if n < ENOUGH:
-        return f"{told} ({'–'.join(ends)})"
-    return f"{told} ± {measures.shown(name, half, with_unit=False)}"
-
-
-def _bars(lang: str, points: Sequence[Point]) -> str:
-    """Say what stands beside the means: half an interval, or the ends of two repeats."""
-    done = [point for point in points if point.done]
-    series = series_of(lang, done, x=axis_of(done)) if done else []
-    counts = {len(spot.points) for one in series for spot in one.spots if len(spot.points) > 1}
-    told = [
-        say(lang, "report.bars.half") if max(counts, default=0) >= ENOUGH else "",
-        say(lang, "report.bars.ends") if min(counts, default=ENOUGH) < ENOUGH else "",
-    ]
-    return " ".join(filter(None, told))
 
 
 def _failures(lang: str, points: Sequence[Point], names: Mapping[str, str]) -> list[str]:
