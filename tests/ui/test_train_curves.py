@@ -42,12 +42,12 @@ def look() -> Iterator[Any]:
         assert trouble == []
 
 
-SEEN = """() => {
-    const head = document.querySelector("#train-head");
-    head?.scrollIntoView();
-    return head?.querySelector(".l-run-title");
+SEEN = """([place, wanted]) => {
+    const there = document.querySelector(place);
+    there?.scrollIntoView();
+    return there?.querySelector(wanted);
 }"""
-"""On a phone a form that grows is above the run's head, and what is out of sight rests."""
+"""On a phone a form that grows is above the run, and what is out of sight rests."""
 
 
 @pytest.fixture
@@ -57,8 +57,9 @@ def page_of(studio: Studio, serve: Any, look: Any) -> Any:
     def open_run(run: Any, width: int = 1440) -> Page:
         served = serve(find_tabs(), only="train")
         page = look(f"{served.url}/?tab=train&run={run.id}", width)
-        page.wait_for_function(SEEN)
+        page.wait_for_function(SEEN, arg=["#train-head", ".l-run-title"])
         page.locator("#train-tabs").get_by_role("tab").first.click()
+        page.wait_for_function(SEEN, arg=["#train-tabs", ".l-curve"])
         expect(page.locator(".l-curve").first).to_be_visible()
         return page
 
