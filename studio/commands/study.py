@@ -24,7 +24,7 @@ from studio.core.spec import State
 from studio.jobs.jobs import Run
 from studio.launch import Launch
 from studio.studies import studies
-from studio.studies.expect import Outcome, Verdict
+from studio.studies.expect import Outcome
 from studio.studies.record import CellLook, Phase, StudyLook
 from studio.studio import Studio
 
@@ -133,7 +133,7 @@ def verdict(
     """Print what became of a study's expectations: met, not met, or not measurable and why."""
     studio = open_studio(home)
     look = studies.look(studio, name)
-    found = _judged(studio, look)
+    found = studies.judged(studio, look)
     if as_json:
         print_json([one.model_dump(mode="json") for one in found])
         return
@@ -192,16 +192,6 @@ def _launch(studio: Studio, ask: Launch, *, detach: bool, as_json: bool) -> Run:
     if launched.state in (State.FAILED, State.LOST):
         raise typer.Exit(1)
     return launched
-
-
-def _judged(studio: Studio, look: StudyLook) -> list[Verdict]:
-    """Return a study's verdicts; those of one that is over are kept, so that the page agrees."""
-    if look.phase.over:
-        try:
-            return studies.conclude(studio, look.name)
-        except OSError:  # a folder nobody may write to
-            pass
-    return studies.verdicts(studio, look.name)
 
 
 def _concluded(studio: Studio, name: str) -> Path:

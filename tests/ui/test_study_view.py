@@ -194,6 +194,15 @@ def test_a_lost_verdict_is_judged_anew_from_the_rows(url: str, studio: Studio) -
     studio.saved.delete(name)
 
 
+def test_a_study_that_expects_nothing_is_not_judged_at_every_look(url: str, studio: Studio) -> None:
+    name = study_seeds.study(studio)
+    kept = studio.saved.get(name).folder / "verdict.json"
+    kept.write_text('{"v": 1, "verdicts": []}')
+    get(url, "verdict", study=PROCESSES, name=name)
+    assert kept.read_text() == '{"v": 1, "verdicts": []}'
+    studio.saved.delete(name)
+
+
 def test_a_study_without_its_about_is_still_a_study(url: str, studio: Studio) -> None:
     name = study_seeds.study(studio)
     (studio.saved.get(name).folder / "about.json").write_text("")

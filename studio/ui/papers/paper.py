@@ -100,6 +100,7 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
     points = tuple(sources.points_of(family))
     study = sources.study_of(whole)
     names = sources.titles(family, lang)
+    table = _if_any(lambda: results_table(lang, points, names), NO_TABLE, "table", whole.name)
     return Paper(
         name=whole.name,
         title=whole.title(lang),
@@ -113,8 +114,8 @@ def gather(saved: Saved, name: str, lang: str) -> Paper:
         charts=tuple(_if_any(lambda: _charts(study, points), [], "charts", whole.name)),
         points=points,
         names=names,
-        table=_if_any(lambda: results_table(lang, points, names), NO_TABLE, "table", whole.name),
-        bars=_if_any(lambda: bars_said(lang, points), "", "table", whole.name),
+        table=table,
+        bars=bars_said(lang, table),
         failures=tuple(_failures(lang, points, names)),
         environment=tuple(environment_facts(lang, whole.about.environment)),
         commands=tuple(_commands(lang, family, names)),

@@ -57,13 +57,11 @@ def _cell(name: str, value: float, low: float, high: float, n: int) -> str:
     return f"{told} ± {measures.shown(name, half, with_unit=False)}"
 
 
-def bars_said(lang: str, points: Sequence[Point]) -> str:
+def bars_said(lang: str, table: Table) -> str:
     """Say what stands beside the means: half an interval, or the ends of two repeats."""
-    done = [point for point in points if point.done]
-    series = series_of(lang, done, x=axis_of(done)) if done else []
-    counts = {len(spot.points) for one in series for spot in one.spots if len(spot.points) > 1}
+    repeats = [int(row[-1]) for row in table[1]]
     told = [
-        say(lang, "report.bars.half") if max(counts, default=0) >= ENOUGH else "",
-        say(lang, "report.bars.ends") if min(counts, default=ENOUGH) < ENOUGH else "",
+        say(lang, "report.bars.half") if max(repeats, default=0) >= ENOUGH else "",
+        say(lang, "report.bars.ends") if any(1 < n < ENOUGH for n in repeats) else "",
     ]
     return " ".join(filter(None, told))

@@ -142,19 +142,20 @@ class StudyLooks:
             results=listed.results,
             points=tuple(sorted(points, key=lambda point: point.at)),
             load_folders=tuple(dict.fromkeys(cell.results for cell in look.cells if cell.results)),
-            verdicts=listed.verdicts or self._concluded(listed, look),
+            verdicts=self._verdicts(listed, look),
             progress=self._studio.progress(listed.run.id) if listed.run and listed.alive else None,
             cell_runs=at_work,
             cell_progress={cell: progress for cell, progress in told.items() if progress},
         )
 
-    def _concluded(self, listed: Seen, look: StudyLook) -> tuple[Verdict, ...]:
-        """Return the verdicts of a study that ended, judged anew where `verdict.json` is lost."""
-        if listed.alive or look.phase not in (Phase.DONE, Phase.FAILED):
-            return ()
+    def _verdicts(self, listed: Seen, look: StudyLook) -> tuple[Verdict, ...]:
+        """Return the verdicts there are; those of a study that ended, anew where they are lost."""
+        there = listed.results is not None and listed.results.verdict is not None
+        if there or listed.alive or look.phase not in (Phase.DONE, Phase.FAILED):
+            return listed.verdicts
         try:
-            return tuple(studies.conclude(self._studio, look.name))
-        except (OSError, StudioError):  # a folder nobody may write to, or settings of another time
+            return tuple(studies.judged(self._studio, look))
+        except StudioError:  # settings of another time
             return ()
 
     def _by_run(self, ident: str) -> Seen:
